@@ -1,0 +1,64 @@
+"""The error tree. Each error is one line for the user and one hint: what happened, then what to do."""
+
+from __future__ import annotations
+
+
+class ChatappError(Exception):
+    """Anything that a user can be told in one line. `hint` says what to do about it."""
+
+    hint: str = "run the command again with --debug to see where it failed"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class UsageError(ChatappError):
+    """The request itself makes no sense (a ranking that names a reply twice, a bad id)."""
+
+    hint = "see --help for the form it expects"
+
+
+class NotFound(ChatappError):
+    """A conversation, message, model or adapter that is not there."""
+
+    hint = "list what there is with the noun's own list command"
+
+
+class SettingsError(ChatappError):
+    hint = "fix the line in config.toml or unset the environment variable"
+
+
+class StoreError(ChatappError):
+    hint = "run `chatapp doctor`; the database was left as it is"
+
+
+class ModelError(ChatappError):
+    """A model file that cannot be used: refused by the header check or by llama.cpp."""
+
+    hint = "choose another file with `chatapp models use`"
+
+
+class EngineError(ChatappError):
+    """The engine process refused or failed a request and is still alive."""
+
+    hint = "send the message again"
+
+
+class EngineDied(EngineError):
+    """The engine process ended. The next request starts a new one."""
+
+    hint = "send the message again; the engine restarts by itself"
+
+
+class PromptTooLong(EngineError):
+    """The last turn alone does not fit into n_ctx."""
+
+    hint = "shorten the message or raise n_ctx in config.toml"
+
+
+class FormatError(ChatappError):
+    """A file that cannot be read as what it was said to be."""
+
+    hint = "name the format with --format"

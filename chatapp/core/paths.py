@@ -1,0 +1,67 @@
+"""Where things live: the only file that knows. `CHATAPP_HOME` puts everything into one folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    config: Path
+    data: Path
+    state: Path
+    cache: Path
+
+    @property
+    def database(self) -> Path:
+        return self.data / "chatapp.db"
+
+    @property
+    def settings(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def adapters(self) -> Path:
+        return self.data / "adapters"
+
+    @property
+    def runs(self) -> Path:
+        return self.state / "runs"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "chatapp.log"
+
+    def make(self) -> None:
+        """Create the folders, readable by their owner alone."""
+        for folder in (self.config, self.data, self.state, self.cache):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def find_paths(environment: dict[str, str] | None = None) -> Paths:
+    """The folders for this user: `CHATAPP_HOME` when it is set, platformdirs' otherwise."""
+    env = os.environ if environment is None else environment
+    if home := env.get("CHATAPP_HOME"):
+        root = Path(home).expanduser().absolute()
+        return Paths(root / "config", root / "data", root / "state", root / "cache")
+    import platformdirs
+
+    def folder(kind: str) -> Path:
+        return Path(getattr(platformdirs, f"user_{kind}_path")("chatapp", appauthor=False))
+
+    return Paths(folder("config"), folder("data"), folder("state"), folder("cache"))
+
+
+def embedded_model() -> Path:
+    """The GGUF file that comes with the program: inside the wheel, or in `models/default/` of a checkout."""
+    packaged = Path(str(resources.files("chatapp"))) / "_models" / "guide.gguf"
+    if packaged.exists():
+        return packaged
+    return Path(__file__).resolve().parents[2] / "models" / "default" / "guide.gguf"

@@ -1,0 +1,95 @@
+"""Settings: flag, then environment (`CHATAPP_MODEL`), then config.toml, then the default below."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from chatapp.core.errors import SettingsError
+from chatapp.core.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that config.toml may say at its top level; `[sampling]` holds the fields of `Sampling`."""
+
+    model: str = "guide"
+    """Name in `chatapp models list`, or the path of a GGUF file."""
+    adapter: str = "base"
+    """Name of an adapter that training made, or `base` for none."""
+    system: str = ""
+    """System prompt of a new conversation."""
+    n_ctx: int = 0
+    """Context length in tokens; 0 takes the model's own, at most 8192."""
+    threads: int = 0
+    """Threads of the engine; 0 measures once which count is fastest and remembers it."""
+    gpu_layers: int = 0
+    """How many layers llama.cpp puts on a GPU, where it was built for one; -1 is all."""
+    alternatives: int = 3
+    """How many more replies the key for alternatives samples."""
+    alternatives_temperature: float = 1.0
+    """Temperature of those, hotter than the first reply so that they differ."""
+    theme: str = "chatapp-dark"
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+def load_settings(file: Path, environment: dict[str, str] | None = None) -> Settings:
+    """Read config.toml and the environment.
+
+    Errors: `SettingsError` names the file or the variable, the key and what was expected.
+    """
+    env = dict(os.environ if environment is None else environment)
+    table: dict[str, Any] = {}
+    if file.exists():
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file} is not valid TOML: {error}") from error
+    sampling_table = table.pop("sampling", {})
+    if not isinstance(sampling_table, dict):
+        raise SettingsError(f"{file}: [sampling] must be a table")
+    settings = _filled(Settings(), table, str(file))
+    sampling = _filled(settings.sampling, sampling_table, f"{file} [sampling]")
+    settings = replace(settings, sampling=sampling)
+    from_env = {
+        name: env[key]
+        for name in _names(settings)
+        if (key := f"CHATAPP_{name.upper()}") in env and name != "sampling"
+    }
+    return _filled(settings, from_env, "environment CHATAPP_…")
+
+
+def _names(target: Any) -> list[str]:
+    return [each.name for each in fields(target)]
+
+
+def _filled(target: Any, values: dict[str, Any], where: str) -> Any:
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in _names(target) or name == "sampling":
+            raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {', '.join(_names(target))}")
+        changes[name] = _as_type(value, getattr(target, name), f"{where}: {name}")
+    return replace(target, **changes)
+
+
+def _as_type(value: Any, example: Any, where: str) -> Any:
+    """`value` as the type of the default; text from the environment is parsed."""
+    try:
+        if isinstance(example, bool):
+            if isinstance(value, str):
+                return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
+            return bool(value)
+        if isinstance(example, tuple):
+            return tuple(str(each) for each in (value.split(",") if isinstance(value, str) else value))
+        if isinstance(example, int) or example is None:
+            return int(value)
+        if isinstance(example, float):
+            return float(value)
+        if not isinstance(value, str):
+            raise ValueError("expected text")
+        return value
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingsError(f"{where}: {value!r} is not valid ({error})") from error

@@ -1,0 +1,169 @@
+"""The seam between the program and whatever writes the replies.
+
+An engine is used from one thread at a time, except `cancel`, which any thread may call. `client.LlamaClient`
+runs llama.cpp in a child process; `scripted.ScriptedEngine` answers from a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from chatapp.core.types import FinishReason, Sampling, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which file to load and how."""
+
+    path: Path
+    name: str
+    n_ctx: int = 0
+    """Tokens; 0 takes the model's own training context, at most 8192."""
+    threads: int = 0
+    """0 measures which count is fastest on this machine, once, and remembers it."""
+    gpu_layers: int = 0
+    lanes: int = 9
+    """How many replies can be sampled at once (n_seq_max)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the engine says of the model that it loaded."""
+
+    name: str
+    path: Path
+    sha256: str
+    architecture: str
+    description: str
+    """llama.cpp's own short description, for example `llama 8.7M Q8_0`. Made terminal-safe."""
+    size: int
+    """Bytes of the file."""
+    parameters: int
+    n_ctx: int
+    n_ctx_train: int
+    template_sha256: str
+    notice: str | None = None
+    """One line for the user when something was worked around (extra buffers off, no chat template, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """A LoRA adapter in GGUF form."""
+
+    name: str
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`lanes` replies to one prompt. Lane i samples with `sampling.seed + i`, so each can be had again alone."""
+
+    turns: Sequence[Turn]
+    """The active path, oldest first; the last turn is the user's. A leading system turn is kept when old turns
+    are dropped to fit."""
+    sampling: Sampling
+    lanes: int = 1
+    first_lane: int = 0
+    """Added to the lane number when the seed of a lane is made: replaces one duplicate lane without
+    repeating the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is in the KV cache and sampling begins. Sent once for each request, first."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    dropped_turns: int
+    n_ctx: int
+    seed: int
+    """The seed of lane 0: the one asked for, or the one drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Some text of one lane. Complete Unicode characters only. Raw: make it terminal-safe before showing it."""
+
+    lane: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneDone:
+    """One reply is complete; the last event of its lane."""
+
+    lane: int
+    finish_reason: FinishReason
+    completion_tokens: int
+    first_token_seconds: float | None
+    """From the request to the first token; None when there was none."""
+    seconds: float
+    """From the request to the end of this lane."""
+    seed: int
+
+
+Event = Started | Delta | LaneDone
+
+
+class Engine(Protocol):
+    """What writes replies. Every method may raise `EngineError`, `EngineDied` or `ModelError`."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What is loaded, or None."""
+
+    def load(self, spec: ModelSpec, progress: Callable[[float], None] | None = None) -> ModelInfo:
+        """Load a model in place of the one that is loaded. `progress` gets fractions from 0 to 1."""
+
+    def set_adapter(self, adapter: AdapterSpec | None) -> None:
+        """Switch the LoRA adapter without a reload; None is the base. Clears the KV cache."""
+
+    def generate(self, request: Request) -> Iterator[Event]:
+        """Stream one request: `Started`, then `Delta`s of all lanes interleaved, one `LaneDone` for each lane.
+
+        Closing the iterator early cancels the request. A request while another runs raises `EngineError`.
+        """
+
+    def count(self, turns: Sequence[Turn]) -> int:
+        """Tokens of this prompt, template included."""
+
+    def cancel(self) -> None:
+        """Stop the running request within 200 ms; its lanes end with finish_reason `cancelled`. Any thread."""
+
+    def close(self) -> None:
+        """End the engine; idempotent."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """One lane, gathered."""
+
+    lane: int
+    text: str = ""
+    done: LaneDone | None = None
+
+
+@dataclass(slots=True)
+class Gathered:
+    """All that one request gave; for callers that do not stream."""
+
+    started: Started | None = None
+    replies: list[Reply] = field(default_factory=list)
+
+
+def gather(events: Iterator[Event], lanes: int) -> Gathered:
+    """Run a request to its end."""
+    result = Gathered(replies=[Reply(lane) for lane in range(lanes)])
+    for event in events:
+        match event:
+            case Started():
+                result.started = event
+            case Delta(lane, text):
+                result.replies[lane].text += text
+            case LaneDone(lane=lane):
+                result.replies[lane].done = event
+    return result
