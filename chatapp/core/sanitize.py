@@ -9,28 +9,25 @@ from __future__ import annotations
 
 _KEPT = {"\n", "\t"}
 _PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in _KEPT}
-_C1 = {code: "\N{REPLACEMENT CHARACTER}" for code in range(0x80, 0xA0)}
-_FORMAT = {
-    code: "\N{REPLACEMENT CHARACTER}"
-    for code in (
-        0x061C,  # Arabic letter mark
-        0x200E,  # left-to-right mark
-        0x200F,  # right-to-left mark
-        *range(0x2028, 0x202F),  # line and paragraph separators, bidirectional embeddings and overrides
-        *range(0x2066, 0x206A),  # bidirectional isolates
-        0xFEFF,  # byte order mark
-        *range(0xFFF9, 0xFFFC),  # interlinear annotation
-        *range(0xE0000, 0xE0080),  # tags
-    )
-}
-_SURROGATES = {code: "\N{REPLACEMENT CHARACTER}" for code in range(0xD800, 0xE000)}
-_TABLE = {**_PICTURES, 0x7F: "\N{SYMBOL FOR DELETE}", **_C1, **_FORMAT, **_SURROGATES}
+_HIDDEN = (
+    *range(0x80, 0xA0),  # C1 controls
+    0x061C,  # Arabic letter mark
+    0x200E,  # left-to-right mark
+    0x200F,  # right-to-left mark
+    *range(0x2028, 0x202F),  # line and paragraph separators, bidirectional embeddings and overrides
+    *range(0x2066, 0x206A),  # bidirectional isolates
+    *range(0xD800, 0xE000),  # surrogates, which no encoder takes
+    0xFEFF,  # byte order mark
+    *range(0xFFF9, 0xFFFC),  # interlinear annotation
+    *range(0xE0000, 0xE0080),  # tags
+)
+_TABLE = {**dict.fromkeys(_HIDDEN, "\N{REPLACEMENT CHARACTER}"), **_PICTURES, 0x7F: "\N{SYMBOL FOR DELETE}"}
 
 
 def terminal_safe(text: str) -> str:
     """`text` with each character that could steer a terminal replaced by a visible one.
 
-    Carriage returns before a line feed are dropped first, so that files with CRLF endings read as they should.
+    A carriage return before a line feed is dropped, so that text with CRLF endings reads as it should.
     """
     return text.replace("\r\n", "\n").translate(_TABLE)
 

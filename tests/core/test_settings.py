@@ -1,0 +1,58 @@
+"""Settings come from the environment, then config.toml, then the defaults, and bad ones are named."""
+
+from pathlib import Path
+
+import pytest
+
+from chatapp.core.errors import SettingsError
+from chatapp.core.paths import find_paths
+from chatapp.core.settings import load_settings
+
+
+def test_defaults_without_a_file(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path / "none.toml", {})
+    assert settings.model == "guide"
+    assert settings.sampling.temperature > 0
+
+
+def test_the_file_beats_the_default_and_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('model = "mine"\nn_ctx = 512\n[sampling]\ntemperature = 0\nstop = ["END"]\n')
+    settings = load_settings(file, {"CHATAPP_N_CTX": "1024", "CHATAPP_HOME": "/nowhere"})
+    assert (settings.model, settings.n_ctx) == ("mine", 1024)
+    assert settings.sampling.temperature == 0.0
+    assert settings.sampling.stop == ("END",)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("modle = 'x'", "modle"),
+        ("n_ctx = 'many'", "n_ctx"),
+        ("model = 3", "model"),
+        ("sampling = 1", "sampling"),
+        ("[sampling]\nheat = 2", "heat"),
+        ("model = ", "TOML"),
+    ],
+)
+def test_a_bad_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=named) as caught:
+        load_settings(file, {})
+    assert caught.value.hint
+
+
+def test_a_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"config\.toml"):
+        load_settings(file, {})
+
+
+def test_one_folder_holds_everything_when_asked(tmp_path: Path) -> None:
+    paths = find_paths({"CHATAPP_HOME": str(tmp_path)})
+    paths.make()
+    for place in (paths.database, paths.settings, paths.models, paths.runs, paths.log):
+        assert place.is_relative_to(tmp_path)
+    assert paths.data.stat().st_mode & 0o077 == 0
