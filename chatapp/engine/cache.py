@@ -1,0 +1,58 @@
+"""What the engine remembers in the cache folder between runs: small JSON tables, and the SHA-256 of model files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from chatapp.core.errors import ModelError
+from chatapp.core.sanitize import one_line
+
+_KEPT = 500
+
+
+def sha256(path: Path, cache: Path | None = None) -> str:
+    """Hex digest of `path`, from `cache` when path, size and time of change are those of last time.
+
+    Errors: `ModelError` when the file cannot be read.
+    """
+    try:
+        status = path.stat()
+        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        known = read_table(cache / "sha256.json") if cache else {}
+        digest = known.get(key)
+        if isinstance(digest, str):
+            return digest
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{one_line(path.name, 80)} cannot be read: {error.strerror}") from error
+    if cache:
+        newest = list(known.items())[-_KEPT:]
+        write_table(cache / "sha256.json", {**dict(newest), key: digest})
+    return digest
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    """The JSON object in a cache file; empty when there is none or it is broken."""
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def write_table(file: Path, table: dict[str, Any]) -> None:
+    """Replace a cache file in one step. A cache that cannot be written is no error: it is only measured again."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(table, out, indent=1)
+        os.replace(temporary, file)
+    except OSError:
+        return
