@@ -1,0 +1,1 @@
+"""Which models there are: the embedded one and those that the user added."""

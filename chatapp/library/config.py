@@ -1,0 +1,39 @@
+"""Changes one top-level line of config.toml and leaves every other line as its owner wrote it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+
+from chatapp.core.errors import SettingsError
+
+
+def set_value(file: Path, key: str, value: str) -> None:
+    """Set `key` to a string. Errors: `SettingsError` when the file is not valid TOML before or after."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    lines = text.splitlines()
+    # Only lines before the first table are top-level.
+    end = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+    # A JSON string with everything outside ASCII escaped is a TOML basic string, \u007f aside.
+    new = f"{key} = {json.dumps(value)}"
+    own = re.compile(rf"\s*{re.escape(key)}\s*=")
+    at = next((at for at, line in enumerate(lines[:end]) if own.match(line)), None)
+    if at is None:
+        lines.insert(end, new)
+    else:
+        lines[at] = new
+    changed = "\n".join(lines) + "\n"
+    try:
+        if text:
+            tomllib.loads(text)
+        if tomllib.loads(changed).get(key) != value:
+            raise SettingsError(f"{file}: cannot set {key!r} there", f"write `{new}` into it by hand")
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}", "fix that line first") from error
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = file.with_name(f"{file.name}.part")
+    partial.write_text(changed, encoding="utf-8")
+    os.replace(partial, file)

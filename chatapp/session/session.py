@@ -1,0 +1,345 @@
+"""One conversation as a person goes through it: write, read, compare, correct, take back.
+
+What a person wrote is stored before anything else happens to it, and what a model writes is stored as it comes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from chatapp.core.errors import UsageError
+from chatapp.core.sanitize import one_line
+from chatapp.core.settings import Settings
+from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
+from chatapp.engine.base import AdapterSpec, Engine, ModelInfo, ModelSpec, Request
+from chatapp.session import tree
+from chatapp.session.alternatives import distinct_replies
+from chatapp.session.stores import Stores
+from chatapp.session.undo import UndoStack
+from chatapp.session.updates import Update
+from chatapp.session.writing import Writing
+from chatapp.store.database import Store
+
+_TITLE = 60
+"""Characters of the first prompt that become the title."""
+
+
+class Session:
+    """Used by one thread at a time, any thread; only `cancel` may be called while another method runs.
+
+    With `Stores` each thread that calls uses its own connection.
+    """
+
+    def __init__(
+        self,
+        store: Store | Stores,
+        engine: Engine,
+        settings: Settings,
+        spec: ModelSpec,
+        adapter: AdapterSpec | None = None,
+    ) -> None:
+        self._stores = store if isinstance(store, Stores) else Stores(store.path, store)
+        self._engine = engine
+        self._settings = settings
+        self._spec = spec
+        self._adapter = adapter
+        self._ready: tuple[ModelSpec, AdapterSpec | None] | None = None
+        self._conversation: int | None = None
+        self._system = settings.system
+        self._undo = UndoStack()
+        self._stopped = threading.Event()
+
+    @property
+    def store(self) -> Store:
+        """The store of the calling thread."""
+        return self._stores.here()
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def adapter(self) -> AdapterSpec | None:
+        return self._adapter
+
+    # Conversations
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The open one; None while it is new and has no message yet, so that empty ones are never stored."""
+        return None if self._conversation is None else self.store.conversations.get(self._conversation)
+
+    @property
+    def system(self) -> str:
+        conversation = self.conversation
+        return self._system if conversation is None else conversation.system
+
+    def set_system(self, text: str) -> None:
+        """Change the system prompt of this conversation from here on."""
+        self._system = text
+        if self._conversation is not None:
+            self.store.conversations.set_system(self._conversation, text)
+
+    def open(self, conversation: int | None) -> None:
+        """Go on with a stored conversation; None begins a new one. Errors: `NotFound`."""
+        if conversation is None:
+            self.new()
+            return
+        self._conversation = self.store.conversations.get(conversation).id
+        self._undo = UndoStack()
+
+    def new(self, system: str | None = None) -> None:
+        """Begin a conversation; it is stored with its first message."""
+        self._conversation = None
+        self._system = self._settings.system if system is None else system
+        self._undo = UndoStack()
+
+    def messages(self) -> list[Message]:
+        """Every branch, in the order of ids, deleted messages left out."""
+        return [] if self._conversation is None else self.store.conversations.messages(self._conversation)
+
+    def path(self) -> list[Message]:
+        """The active path, root first."""
+        return [] if self._conversation is None else self.store.conversations.path(self._conversation)
+
+    # Writing
+
+    def begin(self, text: str) -> Message:
+        """Store a prompt after the last message of the active path. Errors: `UsageError` when it is empty."""
+        text = _storable(text)
+        conversations = self.store.conversations
+        if self._conversation is None:
+            title = one_line(text, _TITLE)
+            self._conversation = conversations.create(title=title, system=self._system).id
+        path = self.path()
+        parent = path[-1].id if path else None
+        return conversations.add(self._conversation, parent, "user", text, "typed")
+
+    def turns(self, prompt: int) -> list[Turn]:
+        """What the model is given for a reply to `prompt`: the system prompt, then the way from the root."""
+        message = self.store.conversations.message(prompt)
+        conversation = self.store.conversations.get(message.conversation)
+        everything = self.store.conversations.messages(message.conversation, deleted=True)
+        way = [Turn(each.role, each.text) for each in tree.ancestors(everything, prompt)]
+        if conversation.system and way[0].role != "system":
+            way.insert(0, Turn("system", conversation.system))
+        return way
+
+    def stream(self, prompt: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
+        """Write one reply to the stored message `prompt` and make it the active one.
+
+        Errors: `EngineError`, `ModelError`; what came until then is stored with finish_reason `error`. Closing
+        the iterator early stores it as `cancelled`.
+        """
+        message = self._prompt(prompt)
+        self._stopped.clear()
+        wanted = self._settings.sampling if sampling is None else sampling
+
+        def run() -> Iterator[Update]:
+            request = Request(self.turns(prompt), wanted)
+            model = self.prepare()
+            if not self._stopped.is_set():
+                yield from self._writing(message, request, model, (0,), activate=True).run()
+
+        return run()
+
+    def alternatives(
+        self, prompt: int, n: int, *, keep: Sequence[int] = (), sampling: Sampling | None = None
+    ) -> Iterator[Update]:
+        """Write `n` more replies to `prompt` in one batch, none of them active.
+
+        A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and sampled
+        again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter than a first reply.
+        """
+        if not 1 <= n <= self._spec.lanes:
+            raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
+        message = self._prompt(prompt)
+        self._stopped.clear()
+        hot = replace(self._settings.sampling, temperature=self._settings.alternatives_temperature)
+        wanted = hot if sampling is None else sampling
+        conversations = self.store.conversations
+        there = conversations.children(message.conversation, prompt)
+        there += [conversations.message(each) for each in keep]
+
+        def run() -> Iterator[Update]:
+            turns = self.turns(prompt)
+            model = self.prepare()
+
+            def sample(numbers: tuple[int, ...], first_lane: int, seed: int | None) -> Writing:
+                chosen = wanted if seed is None else replace(wanted, seed=seed)
+                request = Request(turns, chosen, lanes=len(numbers), first_lane=first_lane)
+                return self._writing(message, request, model, numbers, activate=False)
+
+            if not self._stopped.is_set():
+                yield from distinct_replies(sample, n, there, self._take_out, stopped=self._stopped.is_set)
+
+        return run()
+
+    def cancel(self) -> None:
+        """Stop the reply that is being written; what came so far is kept. Any thread."""
+        self._stopped.set()
+        self._engine.cancel()
+
+    # The model
+
+    def use(self, spec: ModelSpec, adapter: AdapterSpec | None = None) -> None:
+        """Answer with this model from the next reply on; it is loaded when it is needed, or by `prepare`."""
+        self._spec, self._adapter = spec, adapter
+
+    def prepare(self) -> ModelInfo:
+        """Load what `use` named, when it is not loaded yet. Errors: `ModelError`, `EngineError`."""
+        info = self._engine.info
+        if info is None or self._ready is None or self._ready[0] != self._spec:
+            self._ready = None
+            info = self._engine.load(self._spec)
+            self._ready = (self._spec, None)
+        if self._ready[1] != self._adapter:
+            self._engine.set_adapter(self._adapter)
+            self._ready = (self._spec, self._adapter)
+        return info
+
+    # Judging
+
+    def rank(
+        self,
+        prompt: int,
+        shown: Sequence[int],
+        tiers: Tiers,
+        all_bad: bool = False,
+        tags: Sequence[str] = (),
+        milliseconds: int | None = None,
+        source: str = "chat",
+    ) -> Ranking:
+        """Store an order of the replies and make its winner the active one; the active one wins a tie."""
+        store = self.store
+        message = store.conversations.message(prompt)
+        before = self._active_child(message.conversation, prompt)
+        ranking = store.rankings.add(
+            prompt, shown, tiers, all_bad=all_bad, tags=tags, milliseconds=milliseconds, source=source
+        )
+        if tiers and (before is None or before.id not in tiers[0]):
+            store.conversations.activate(tiers[0][0])
+
+        def back() -> None:
+            self.store.rankings.retract(ranking.id)
+            if before is not None:
+                self.store.conversations.activate(before.id)
+
+        self._undo.push("the ranking", back)
+        return ranking
+
+    def thumb(self, reply: int, value: Literal[-1, 0, 1]) -> Thumb:
+        """1 is up, -1 is down, 0 takes it back."""
+        before = self.store.rankings.thumb_of(reply)
+        thumb = self.store.rankings.thumb(reply, value)
+
+        def back() -> None:
+            self.store.rankings.thumb(reply, before)
+
+        self._undo.push("the thumb", back)
+        return thumb
+
+    def edit(self, message: int, text: str) -> Message:
+        """Another version of a message: of a person's a new branch, of a reply a demonstration of a better one.
+
+        Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`.
+        """
+        text = _storable(text)
+        store = self.store
+        old = store.conversations.message(message)
+        if text == old.text:
+            return old
+        if old.role == "assistant":
+            if old.parent is None:
+                raise UsageError("a reply that answers nothing cannot be corrected")
+            return self.demonstrate(old.parent, text, (message,))
+        before = self._active_child(old.conversation, old.parent)
+        new = store.conversations.add(old.conversation, old.parent, old.role, text, "typed")
+        self._undo.push("the edit", lambda: self._swap(new, before))
+        return new
+
+    def demonstrate(self, prompt: int, text: str, replaces: Sequence[int] = ()) -> Message:
+        """Store what a reply should have said, better than each of `replaces`, and make it the active one."""
+        text = _storable(text)
+        store = self.store
+        question = store.conversations.message(prompt)
+        before = self._active_child(question.conversation, prompt)
+        new = store.conversations.add(question.conversation, prompt, "assistant", text, "edit")
+        demonstration = store.rankings.demonstrate(prompt, new.id, tuple(replaces))
+
+        def back() -> None:
+            self.store.rankings.undemonstrate(demonstration.id)
+            self._swap(new, before)
+
+        self._undo.push("the edit", back)
+        return new
+
+    def delete(self, message: int) -> None:
+        """Hide a message and all that follows it. It stays in the database; `undo` brings it back."""
+        conversations = self.store.conversations
+        was_active = conversations.message(message).active
+        conversations.delete_message(message)
+
+        def back() -> None:
+            self.store.conversations.restore_message(message)
+            if was_active:
+                self.store.conversations.activate(message)
+
+        self._undo.push("the deletion", back)
+
+    def undo(self) -> str | None:
+        """Take back the newest ranking, thumb, edit or deletion of this session and say which it was."""
+        return self._undo.pop()
+
+    def activate(self, message: int) -> None:
+        """Show this version of a message, and the way to it."""
+        self.store.conversations.activate(message)
+
+    # Inside
+
+    def _prompt(self, prompt: int) -> Message:
+        message = self.store.conversations.message(prompt)
+        if message.role == "assistant":
+            raise UsageError(f"message {prompt} is a reply", "name the message that it answers")
+        return message
+
+    def _writing(
+        self, prompt: Message, request: Request, model: ModelInfo, numbers: tuple[int, ...], activate: bool
+    ) -> Writing:
+        adapter = None if self._adapter is None else self._adapter.name
+        return Writing(
+            self._stores,
+            self._engine,
+            request,
+            prompt.conversation,
+            prompt.id,
+            model,
+            adapter,
+            numbers,
+            activate,
+            self._stopped.is_set,
+        )
+
+    def _take_out(self, reply: int) -> None:
+        self.store.conversations.delete_message(reply)
+
+    def _active_child(self, conversation: int, parent: int | None) -> Message | None:
+        family = self.store.conversations.children(conversation, parent)
+        return next((each for each in family if each.active), None)
+
+    def _swap(self, new: Message, old: Message | None) -> None:
+        """Take `new` out again and put `old` back in its place."""
+        self.store.conversations.delete_message(new.id)
+        if old is not None:
+            self.store.conversations.activate(old.id)
+
+
+def _storable(text: str) -> str:
+    """Text as it can be stored: lone surrogates, which UTF-8 has no form for, become question marks."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    if not text.strip():
+        raise UsageError("there is nothing in the message", "write something")
+    return text

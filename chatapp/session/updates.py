@@ -1,0 +1,61 @@
+"""What a running request tells whoever shows it, in the order in which it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatapp.core.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The oldest `turns` turns did not fit into the context and the model does not see them."""
+
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A reply was written to the store, empty so far; its text comes next."""
+
+    reply: Message
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More text of a reply. Raw: make it terminal-safe before showing it."""
+
+    reply_id: int
+    lane: int
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A reply is complete and sealed in the store; `reply.text` is all of it."""
+
+    reply: Message
+    lane: int
+    tokens_per_second: float | None
+    """After the first token; None when there were too few tokens to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """This lane's reply said what another one says (or nothing) and was taken out; a `Began` for the lane
+    follows."""
+
+    reply_id: int
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """This lane's reply was taken out and nothing replaces it: no different one came in the last round."""
+
+    reply_id: int
+    lane: int
+
+
+Update = Dropped | Began | Text | Finished | Replaced | Removed
