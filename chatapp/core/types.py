@@ -137,3 +137,36 @@ class Demonstration:
     replaces: tuple[int, ...]
     """The model-written replies that it is better than."""
     created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReply:
+    """One reply of a preference group."""
+
+    text: str
+    origin: Origin = "import"
+    model: str | None = None
+    """Name of the model that wrote it, where that is known."""
+    thumb: Literal[-1, 0, 1] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One thing that a person said of replies to one prompt, without any database ids: what files hold.
+
+    It is a ranking (`tiers` or `all_bad`), a demonstration (`demonstration` is set), or thumbs (neither).
+    """
+
+    prompt: tuple[Turn, ...]
+    """Oldest first; a system prompt is its first turn."""
+    replies: tuple[GroupReply, ...]
+    """In the order in which they were shown."""
+    tiers: Tiers = ()
+    """Places in `replies`, from 0, best first."""
+    all_bad: bool = False
+    demonstration: int | None = None
+    """Place in `replies` of the one that a person wrote; it is better than all the others."""
+    tags: tuple[str, ...] = ()
+    milliseconds: int | None = None
+    created: float | None = None
+    source: str = "chat"

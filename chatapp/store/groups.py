@@ -1,0 +1,114 @@
+"""Rankings, demonstrations and thumbs with their texts instead of ids: out of the database and into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chatapp.core.errors import UsageError
+from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
+from chatapp.store.connection import Connection, storable
+from chatapp.store.conversations import Conversations
+from chatapp.store.rankings import Rankings
+
+
+class Groups:
+    def __init__(self, connection: Connection, conversations: Conversations, rankings: Rankings) -> None:
+        self._connection = connection
+        self._conversations = conversations
+        self._rankings = rankings
+
+    def list(self) -> list[Group]:
+        """Everything in force: rankings, then demonstrations, then thumbs, each oldest first."""
+        groups = []
+        for ranking in self._rankings.list():
+            place = {reply: index for index, reply in enumerate(ranking.shown)}
+            groups.append(
+                Group(
+                    self._turns(ranking.prompt),
+                    tuple(self._reply(reply) for reply in ranking.shown),
+                    tuple(tuple(place[reply] for reply in tier) for tier in ranking.tiers),
+                    ranking.all_bad,
+                    None,
+                    ranking.tags,
+                    ranking.milliseconds,
+                    ranking.created,
+                    ranking.source,
+                )
+            )
+        for made in self._rankings.demonstrations():
+            replies = tuple(self._reply(reply) for reply in (made.reply, *made.replaces))
+            groups.append(Group(self._turns(made.prompt), replies, demonstration=0, created=made.created))
+        for thumb in self._rankings.thumbs():
+            message = self._conversations.message(thumb.reply)
+            if message.parent is not None:
+                reply = GroupReply(message.text, message.origin, _model(message), thumb.value)
+                groups.append(Group(self._turns(message.parent), (reply,), created=thumb.created))
+        return groups
+
+    def _reply(self, id: int) -> GroupReply:
+        message = self._conversations.message(id)
+        return GroupReply(message.text, message.origin, _model(message))
+
+    def _turns(self, prompt: int) -> tuple[Turn, ...]:
+        path = self._conversations.ancestors(prompt)
+        system = self._conversations.get(path[0].conversation).system
+        first = (Turn("system", system),) if system and path[0].role != "system" else ()
+        return (*first, *(Turn(each.role, each.text) for each in path))
+
+    def add(self, groups: Iterable[Group], title: str, source: str) -> int:
+        """Put groups into one new conversation named `title`, all of them or none; how many there were.
+
+        Groups that begin with the same turns share these turns, so dialogue trees become trees again. `source`
+        is noted with each ranking that does not come with one of its own.
+        """
+        with self._connection.transaction():
+            conversation = self._conversations.create(title).id
+            known: dict[tuple[int | None, str, str], int] = {}
+            count = 0
+            for group in groups:
+                self._add(group, conversation, known, source)
+                count += 1
+            return count
+
+    def _add(
+        self, group: Group, conversation: int, known: dict[tuple[int | None, str, str], int], source: str
+    ) -> None:
+        if not group.prompt or not group.replies:
+            raise UsageError("a group needs a prompt and a reply")
+        parent: int | None = None
+        for turn in group.prompt:
+            key = (parent, turn.role, storable(turn.text))
+            if key not in known:
+                origin = "import"
+                known[key] = self._conversations.add(
+                    conversation, parent, turn.role, turn.text, origin, activate=parent is None and not known
+                ).id
+            parent = known[key]
+        assert parent is not None
+        ids = []
+        for reply in group.replies:
+            provenance = Provenance(reply.model) if reply.model is not None else None
+            id = self._conversations.add(
+                conversation, parent, "assistant", reply.text, reply.origin, provenance=provenance, activate=False
+            ).id
+            known.setdefault((parent, "assistant", storable(reply.text)), id)
+            ids.append(id)
+            if reply.thumb:
+                self._rankings.thumb(id, reply.thumb)
+        if group.tiers or group.all_bad:
+            self._rankings.add(
+                parent,
+                ids,
+                tuple(tuple(ids[index] for index in tier) for tier in group.tiers),
+                all_bad=group.all_bad,
+                tags=group.tags,
+                milliseconds=group.milliseconds,
+                source=source,
+            )
+        if group.demonstration is not None:
+            made = ids[group.demonstration]
+            self._rankings.demonstrate(parent, made, [id for id in ids if id != made])
+
+
+def _model(message: Message) -> str | None:
+    return message.provenance.model if message.provenance else None
