@@ -112,7 +112,7 @@ class Catalogue:
 
 
 def _entry(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:
-    from chatapp.engine.gguf import read_header
+    from chatapp.engine.gguf import read_header, require_model
 
     header: GgufHeader | None = None
     problem: str | None = None
@@ -120,6 +120,7 @@ def _entry(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:
     try:
         size = path.stat().st_size
         header = read_header(path)
+        require_model(header)
     except FileNotFoundError:
         problem = f"the file is not there: {os.path.realpath(path)}"
     except ChatappError as error:

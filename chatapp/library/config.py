@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -17,8 +16,8 @@ def set_value(file: Path, key: str, value: str) -> None:
     lines = text.splitlines()
     # Only lines before the first table are top-level.
     end = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    # A JSON string with everything outside ASCII escaped is a TOML basic string, \u007f aside.
-    new = f"{key} = {json.dumps(value)}"
+    # A JSON string is a TOML basic string; what else could go wrong is caught by reading the result.
+    new = f"{key} = {json.dumps(value, ensure_ascii=False)}"
     own = re.compile(rf"\s*{re.escape(key)}\s*=")
     at = next((at for at, line in enumerate(lines[:end]) if own.match(line)), None)
     if at is None:
@@ -36,4 +35,4 @@ def set_value(file: Path, key: str, value: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = file.with_name(f"{file.name}.part")
     partial.write_text(changed, encoding="utf-8")
-    os.replace(partial, file)
+    partial.replace(file)

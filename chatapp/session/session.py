@@ -1,6 +1,6 @@
 """One conversation as a person goes through it: write, read, compare, correct, take back.
 
-What a person wrote is stored before anything else happens to it, and what a model writes is stored as it comes.
+What a person wrote is stored before anything else happens to it; what a model writes is stored as it comes.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class Session:
     def stream(self, prompt: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write one reply to the stored message `prompt` and make it the active one.
 
-        Errors: `EngineError`, `ModelError`; what came until then is stored with finish_reason `error`. Closing
-        the iterator early stores it as `cancelled`.
+        Errors: `EngineError`, `ModelError`; what came until then is stored with finish_reason `error`.
+        Closing the iterator early stores it as `cancelled`.
         """
         message = self._prompt(prompt)
         self._stopped.clear()
@@ -151,8 +151,8 @@ class Session:
     ) -> Iterator[Update]:
         """Write `n` more replies to `prompt` in one batch, none of them active.
 
-        A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and sampled
-        again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter than a first reply.
+        A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
+        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter than a first reply.
         """
         if not 1 <= n <= self._spec.lanes:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
@@ -243,7 +243,7 @@ class Session:
         return thumb
 
     def edit(self, message: int, text: str) -> Message:
-        """Another version of a message: of a person's a new branch, of a reply a demonstration of a better one.
+        """Another version of a message: of a person's a new branch, of a reply a demonstration.
 
         Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`.
         """
