@@ -1,8 +1,8 @@
 """Writes growing replies to the store from a thread of its own: a crash loses at most 0.25 s of text.
 
 A timer cannot sit in the loop that reads the engine: that loop blocks while the engine thinks, and whoever
-shows the text may hold it up as well. The thread writes `INTERVAL` after the first text that is not yet in the
-store, whatever the others do, and sleeps when there is none.
+shows the text may hold it up as well. The thread writes `INTERVAL` after the first text that is not yet in
+the store, whatever the others do, and sleeps when there is none.
 """
 
 from __future__ import annotations

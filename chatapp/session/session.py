@@ -15,7 +15,6 @@ from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
 from chatapp.engine.base import AdapterSpec, Engine, ModelInfo, ModelSpec, Request
-from chatapp.session import tree
 from chatapp.session.alternatives import distinct_replies
 from chatapp.session.stores import Stores
 from chatapp.session.undo import UndoStack
@@ -109,7 +108,7 @@ class Session:
 
     def begin(self, text: str) -> Message:
         """Store a prompt after the last message of the active path. Errors: `UsageError` when it is empty."""
-        text = _storable(text)
+        _require_words(text)
         conversations = self.store.conversations
         if self._conversation is None:
             title = one_line(text, _TITLE)
@@ -120,13 +119,13 @@ class Session:
 
     def turns(self, prompt: int) -> list[Turn]:
         """What the model is given for a reply to `prompt`: the system prompt, then the way from the root."""
-        message = self.store.conversations.message(prompt)
-        conversation = self.store.conversations.get(message.conversation)
-        everything = self.store.conversations.messages(message.conversation, deleted=True)
-        way = [Turn(each.role, each.text) for each in tree.ancestors(everything, prompt)]
-        if conversation.system and way[0].role != "system":
-            way.insert(0, Turn("system", conversation.system))
-        return way
+        conversations = self.store.conversations
+        path = conversations.ancestors(prompt)
+        system = conversations.get(path[0].conversation).system
+        turns = [Turn(each.role, each.text) for each in path]
+        if system and path[0].role != "system":
+            turns.insert(0, Turn("system", system))
+        return turns
 
     def stream(self, prompt: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write one reply to the stored message `prompt` and make it the active one.
@@ -152,7 +151,7 @@ class Session:
         """Write `n` more replies to `prompt` in one batch, none of them active.
 
         A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
-        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter than a first reply.
+        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter.
         """
         if not 1 <= n <= self._spec.lanes:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
@@ -225,11 +224,14 @@ class Session:
 
         def back() -> None:
             self.store.rankings.retract(ranking.id)
-            if before is not None:
-                self.store.conversations.activate(before.id)
+            self._show_again(before)
 
         self._undo.push("the ranking", back)
         return ranking
+
+    def tag(self, ranking: int, tags: Sequence[str]) -> Ranking:
+        """Say why: the same order with these tags. Taking the ranking back takes them back too."""
+        return self.store.rankings.set_tags(ranking, tags)
 
     def thumb(self, reply: int, value: Literal[-1, 0, 1]) -> Thumb:
         """1 is up, -1 is down, 0 takes it back."""
@@ -247,7 +249,7 @@ class Session:
 
         Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`.
         """
-        text = _storable(text)
+        _require_words(text)
         store = self.store
         old = store.conversations.message(message)
         if text == old.text:
@@ -263,7 +265,7 @@ class Session:
 
     def demonstrate(self, prompt: int, text: str, replaces: Sequence[int] = ()) -> Message:
         """Store what a reply should have said, better than each of `replaces`, and make it the active one."""
-        text = _storable(text)
+        _require_words(text)
         store = self.store
         question = store.conversations.message(prompt)
         before = self._active_child(question.conversation, prompt)
@@ -279,16 +281,8 @@ class Session:
 
     def delete(self, message: int) -> None:
         """Hide a message and all that follows it. It stays in the database; `undo` brings it back."""
-        conversations = self.store.conversations
-        was_active = conversations.message(message).active
-        conversations.delete_message(message)
-
-        def back() -> None:
-            self.store.conversations.restore_message(message)
-            if was_active:
-                self.store.conversations.activate(message)
-
-        self._undo.push("the deletion", back)
+        self.store.conversations.delete_message(message)
+        self._undo.push("the deletion", lambda: self.store.conversations.restore_message(message))
 
     def undo(self) -> str | None:
         """Take back the newest ranking, thumb, edit or deletion of this session and say which it was."""
@@ -333,13 +327,14 @@ class Session:
     def _swap(self, new: Message, old: Message | None) -> None:
         """Take `new` out again and put `old` back in its place."""
         self.store.conversations.delete_message(new.id)
-        if old is not None:
-            self.store.conversations.activate(old.id)
+        self._show_again(old)
+
+    def _show_again(self, message: Message | None) -> None:
+        """Make it the active one again, unless it was deleted since."""
+        if message is not None and not self.store.conversations.message(message.id).deleted:
+            self.store.conversations.activate(message.id)
 
 
-def _storable(text: str) -> str:
-    """Text as it can be stored: lone surrogates, which UTF-8 has no form for, become question marks."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
+def _require_words(text: str) -> None:
     if not text.strip():
         raise UsageError("there is nothing in the message", "write something")
-    return text

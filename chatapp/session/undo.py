@@ -16,10 +16,12 @@ class UndoStack:
         self._steps.append((what, step))
 
     def pop(self) -> str | None:
-        """Take the newest back and say what it was; None when there is nothing left."""
+        """Take the newest back and say what it was; None when there is nothing left.
+
+        A step that fails is not tried again.
+        """
         if not self._steps:
             return None
-        what, step = self._steps[-1]
+        what, step = self._steps.pop()
         step()
-        self._steps.pop()
         return what
