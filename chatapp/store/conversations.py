@@ -167,9 +167,7 @@ class Conversations:
         ):
             self._refuse_final(reply)
 
-    def finish(
-        self, reply: int, text: str, finish_reason: FinishReason, provenance: Provenance
-    ) -> Message:
+    def finish(self, reply: int, text: str, finish_reason: FinishReason, provenance: Provenance) -> Message:
         """Seal a reply: from here on neither its text nor its provenance changes."""
         with self._connection.transaction():
             row = self._connection.row("SELECT writer_pid FROM messages WHERE id = ?", (reply,))
@@ -247,7 +245,8 @@ class Conversations:
                 return
             # One moment for the whole subtree: that is how `restore_message` knows what went together.
             self._connection.write(
-                f"UPDATE messages SET deleted = ? WHERE id IN ({rows.SUBTREE}) AND deleted IS NULL", (now(), id)
+                f"UPDATE messages SET deleted = ? WHERE id IN ({rows.SUBTREE}) AND deleted IS NULL",
+                (now(), id),
             )
             if message.active and (siblings := self.children(message.conversation, message.parent)):
                 self._make_active(siblings[-1])
@@ -260,7 +259,9 @@ class Conversations:
             if not message.deleted:
                 return
             if message.parent is not None and self.message(message.parent).deleted:
-                raise UsageError(f"message {id} follows a deleted one", f"restore message {message.parent} first")
+                raise UsageError(
+                    f"message {id} follows a deleted one", f"restore message {message.parent} first"
+                )
             if message.active:
                 self._make_active(replace(message, active=False))
             self._connection.write(

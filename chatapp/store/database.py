@@ -102,7 +102,9 @@ def _prepare_file(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise StoreError(f"cannot open {path}: {error.strerror}", "check who owns it and its folder") from error
+        raise StoreError(
+            f"cannot open {path}: {error.strerror}", "check who owns it and its folder"
+        ) from error
     if start and start != b"SQLite format 3\0":
         raise StoreError(f"{path} is not an SQLite database", "move it away, or name another data folder")
 
@@ -128,10 +130,13 @@ def _refuse_foreign(path: Path, connection: Connection) -> None:
     ours = {each.name for each in migrations._migrations}
     if newer := sorted(applied - ours):
         raise StoreError(
-            f"{path} was written by a newer chatapp (it has {newer[-1]})", "upgrade chatapp; the file was not touched"
+            f"{path} was written by a newer chatapp (it has {newer[-1]})",
+            "upgrade chatapp; the file was not touched",
         )
     if tables and not applied and known:
-        raise StoreError(f"{path} is the database of another program", "move it away, or name another data folder")
+        raise StoreError(
+            f"{path} is the database of another program", "move it away, or name another data folder"
+        )
 
 
 def _migrate(connection: Connection) -> None:

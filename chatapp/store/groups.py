@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
+from chatapp.core.types import Group, GroupReply, Message, Origin, Provenance, Turn
 from chatapp.store.connection import Connection, storable
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
@@ -79,7 +79,7 @@ class Groups:
         for turn in group.prompt:
             key = (parent, turn.role, storable(turn.text))
             if key not in known:
-                origin = "import"
+                origin: Origin = "import"
                 known[key] = self._conversations.add(
                     conversation, parent, turn.role, turn.text, origin, activate=parent is None and not known
                 ).id
@@ -89,7 +89,13 @@ class Groups:
         for reply in group.replies:
             provenance = Provenance(reply.model) if reply.model is not None else None
             id = self._conversations.add(
-                conversation, parent, "assistant", reply.text, reply.origin, provenance=provenance, activate=False
+                conversation,
+                parent,
+                "assistant",
+                reply.text,
+                reply.origin,
+                provenance=provenance,
+                activate=False,
             ).id
             known.setdefault((parent, "assistant", storable(reply.text)), id)
             ids.append(id)

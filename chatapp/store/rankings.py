@@ -56,7 +56,9 @@ class Rankings:
             raise NotFound(f"there is no ranking {id}", "list them with `chatapp rankings list`")
         return self._rankings([row])[0]
 
-    def list(self, conversation: int | None = None, include_retracted: bool = False) -> builtins.list[Ranking]:
+    def list(
+        self, conversation: int | None = None, include_retracted: bool = False
+    ) -> builtins.list[Ranking]:
         """The rankings in force, oldest first.
 
         A later ranking of the same prompt that shows all replies of an earlier one replaces it.
@@ -64,7 +66,9 @@ class Rankings:
         """
         source = "rankings_in_force"
         if include_retracted:
-            source = "(SELECT e.*, m.conversation FROM ranking_events AS e JOIN messages AS m ON m.id = e.prompt)"
+            source = (
+                "(SELECT e.*, m.conversation FROM ranking_events AS e JOIN messages AS m ON m.id = e.prompt)"
+            )
         where, values = ("", ()) if conversation is None else ("WHERE conversation = ?", (conversation,))
         return self._rankings(self._connection.rows(f"SELECT * FROM {source} {where} ORDER BY id", values))
 
@@ -128,7 +132,15 @@ class Rankings:
         id = self._connection.insert(
             "INSERT INTO ranking_events (prompt, all_bad, tags, milliseconds, source, revises, created)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (prompt, all_bad, json.dumps(builtins.list(tags)), milliseconds, storable(source), revises, now()),
+            (
+                prompt,
+                all_bad,
+                json.dumps(builtins.list(tags)),
+                milliseconds,
+                storable(source),
+                revises,
+                now(),
+            ),
         )
         places = {
             reply: (tier, place)
@@ -230,7 +242,8 @@ class Rankings:
         if not self._demonstrations("demonstrations WHERE id = ?", (id,)):
             raise NotFound(f"there is no demonstration {id}", "list them with `chatapp rankings list`")
         self._connection.write(
-            "INSERT OR IGNORE INTO demonstration_retractions (demonstration, created) VALUES (?, ?)", (id, now())
+            "INSERT OR IGNORE INTO demonstration_retractions (demonstration, created) VALUES (?, ?)",
+            (id, now()),
         )
 
     def _demonstrations(self, source: str, values: Sequence[int]) -> builtins.list[Demonstration]:

@@ -14,9 +14,7 @@ _PROVENANCE = [field.name for field in fields(Provenance) if field.name != "samp
 _COLUMNS = [*_PROVENANCE, *_SAMPLING]
 
 MESSAGE = f"SELECT messages.*, {', '.join(_COLUMNS)} FROM messages LEFT JOIN replies ON message = messages.id"
-INSERT_PROVENANCE = (
-    f"INSERT INTO replies (message, {', '.join(_COLUMNS)}) VALUES (?{', ?' * len(_COLUMNS)})"
-)
+INSERT_PROVENANCE = f"INSERT INTO replies (message, {', '.join(_COLUMNS)}) VALUES (?{', ?' * len(_COLUMNS)})"
 UPDATE_PROVENANCE = f"UPDATE replies SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE message = ?"
 SUBTREE = (
     "WITH RECURSIVE below (id) AS (SELECT ? UNION ALL"

@@ -1,0 +1,1 @@
+"""Preference data in files: one module for each format."""
