@@ -25,7 +25,7 @@ LOSS_LIMIT = 0.25
 
 
 def test_the_screen_outlives_its_engine(tmp_path: Path) -> None:
-    # A random model of some width writes slowly and seldom ends by itself, so that a kill hits it in mid-stream.
+    # A random model of some width writes slowly and seldom ends by itself: a kill hits it in mid-stream.
     model = make_model(tmp_path / "slow.gguf", n_ctx=4096, width=1024, layers=12)
     environment = {**os.environ, "CHATAPP_HOME": str(tmp_path), "CHATAPP_MODEL": str(model)}
     rng = random.Random(0)
