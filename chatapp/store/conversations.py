@@ -86,7 +86,8 @@ class Conversations:
         """Every branch, by id; with `deleted`, the deleted ones too."""
         self.get(conversation)
         found = self._connection.rows(
-            f"{rows.MESSAGE} WHERE conversation = ? {'' if deleted else 'AND deleted IS NULL'} ORDER BY messages.id",
+            f"{rows.MESSAGE} WHERE conversation = ? {'' if deleted else 'AND deleted IS NULL'}"
+            " ORDER BY messages.id",
             (conversation,),
         )
         return [rows.message(row) for row in found]
@@ -114,7 +115,8 @@ class Conversations:
         found = self._connection.rows(
             "WITH RECURSIVE up (id, parent, height) AS ("
             " SELECT id, parent, 0 FROM messages WHERE id = ? UNION ALL"
-            " SELECT messages.id, messages.parent, height + 1 FROM messages JOIN up ON messages.id = up.parent)"
+            " SELECT messages.id, messages.parent, height + 1"
+            " FROM messages JOIN up ON messages.id = up.parent)"
             f" {rows.MESSAGE} JOIN up USING (id) ORDER BY height DESC",
             (message,),
         )
@@ -232,7 +234,8 @@ class Conversations:
 
     def _make_active(self, message: Message) -> None:
         self._connection.write(
-            "UPDATE messages SET active = 0 WHERE conversation = ? AND parent IS ? AND active AND deleted IS NULL",
+            "UPDATE messages SET active = 0"
+            " WHERE conversation = ? AND parent IS ? AND active AND deleted IS NULL",
             (message.conversation, message.parent),
         )
         self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message.id,))

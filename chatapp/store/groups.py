@@ -58,8 +58,8 @@ class Groups:
     def add(self, groups: Iterable[Group], title: str, source: str) -> int:
         """Put groups into one new conversation named `title`, all of them or none; how many there were.
 
-        Groups that begin with the same turns share these turns, so dialogue trees become trees again. `source`
-        is noted with each ranking that does not come with one of its own.
+        Groups that begin with the same turns share these turns, so dialogue trees become trees again.
+        `source` is noted with each ranking, for example `import:FILE`.
         """
         with self._connection.transaction():
             conversation = self._conversations.create(title).id
