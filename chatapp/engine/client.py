@@ -1,4 +1,4 @@
-"""The engine as the program uses it: llama.cpp in a child process that may die without taking anything along."""
+"""The engine as the program uses it: llama.cpp in a child process that may die and take nothing along."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the bytes of one lane's tokens to text that can be shown: whole characters, nothing of a stop string."""
+"""From the bytes of one lane's tokens to text: whole characters, nothing of a stop string."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class NativeLog:
             self._errors.append(text.decode("utf-8", "replace"))
 
     def last_error(self) -> str:
-        """The first of the remembered errors, in one line, and forget them all: it is the closest to the cause."""
+        """The first of the remembered errors, closest to the cause, in one line; forgets them all."""
         errors, self._errors = list(self._errors), deque(maxlen=8)
         text = one_line(errors[0], 160) if errors else "no reason given"
         return text.split(": ", 1)[-1] if text.startswith("llama_") else text
@@ -68,7 +68,7 @@ class CancelFlag:
 
     def __init__(self) -> None:
         self._text = ctypes.create_string_buffer(2)
-        # strlen of the buffer is 0 or 1: an abort callback in C, so that no graph node waits for the interpreter.
+        # strlen of the buffer is 0 or 1: an abort callback in C, so that no node waits for the interpreter.
         strlen = (ctypes.cdll.msvcrt if os.name == "nt" else ctypes.CDLL(None)).strlen
         self.callback = ctypes.cast(strlen, lib.ggml_abort_callback)
         self.data = ctypes.cast(self._text, ctypes.c_void_p)
@@ -101,7 +101,7 @@ class Vocabulary:
         return None if token == _NO_TOKEN else token
 
     def tokenize(self, text: str, parse_special: bool = False) -> list[int]:
-        """Token ids of `text`, without BOS or EOS; special tokens written out in it only if `parse_special`."""
+        """Token ids of `text`, without BOS or EOS; special tokens named in it only if `parse_special`."""
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         while True:
@@ -337,7 +337,7 @@ class SamplerChain:
             lib.llama_sampler_chain_add(self._chain, part)
 
     def sample(self, context: LlamaContext, output: int) -> int:
-        """Sample from the logits of batch row `output` (-1: the last) and remember the token for the penalties."""
+        """Sample from the logits of batch row `output` (-1: the last); penalties remember the token."""
         return int(lib.llama_sampler_sample(self._chain, context.pointer, output))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What was found out about llama.cpp on this machine: whether its extra buffers survive a batch.
 
-Some builds crash on quantised weights as soon as a batch has two tokens. The first load of a quantisation on a
-machine and build decodes such a batch in the child process; `client` remembers here how that went.
+Some builds crash on quantised weights as soon as a batch has two tokens. The first load of a quantisation on
+a machine and build decodes such a batch in the child process; `client` remembers here how that went.
 """
 
 from __future__ import annotations

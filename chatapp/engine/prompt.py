@@ -1,7 +1,7 @@
 """The one place where turns become token ids, and a loss mask for training.
 
-The model's own chat template is rendered around placeholders instead of the turns' texts. The result is cut at
-the placeholders: what the template wrote may name special tokens, what a person or a model wrote never does.
+The model's own chat template is rendered around placeholders instead of the turns' texts. The result is cut
+at the placeholders: what the template wrote may name special tokens, what people or models wrote never does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from chatapp.core.types import Turn
 from chatapp.engine.template import render
 
 CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PLAIN = (
@@ -155,7 +156,7 @@ class Prompter:
         return self._parts(self._template, shapes[-1], reply), shapes[-1]
 
     def _parts(self, template: str, turns: Sequence[Turn], reply: bool) -> list[_Part]:
-        """The template's text around each turn. Errors: `ModelError` when it leaves one out or turns them round."""
+        """The template's text around each turn. Errors: `ModelError` when it drops or reorders one."""
         messages = [
             {"role": turn.role, "content": f"{_PAD}{_OPEN}{at}{_CLOSE}{_PAD}"}
             for at, turn in enumerate(turns)

@@ -137,7 +137,7 @@ def _limits(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _memory_limit(growth: int) -> Iterator[None]:
-    """Make allocations fail once the address space has grown by `growth` bytes; nothing where it is not known."""
+    """Make allocations fail once the address space has grown by `growth` bytes, where that can be known."""
     try:
         import resource
 

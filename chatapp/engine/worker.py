@@ -265,7 +265,7 @@ def _context_length(spec: ModelSpec, trained: int) -> int:
 
 
 def _own_descriptors() -> tuple[BinaryIO, BinaryIO]:
-    """The pipe as private descriptors; 0 becomes empty and 1 the log, so that nothing in C writes into the pipe."""
+    """The pipe as private descriptors; 0 becomes empty and 1 the log, so that C cannot write into the pipe."""
     source, out = os.dup(0), os.dup(1)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
