@@ -57,7 +57,7 @@ class House:
         return self
 
     def forget(self, copy: bool = False) -> None:
-        """Keep nothing of what comes: work on a database that is thrown away, empty or a copy of the real one."""
+        """Keep nothing of what comes: the database is thrown away, empty or a copy of the real one."""
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="chatapp-")
         path = Path(self._folder.name) / "forgotten.db"
         if copy:
