@@ -7,6 +7,7 @@ decode, and ends the process when the parent is gone.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import queue
 import sys
@@ -26,12 +27,16 @@ from chatapp.engine.base import AdapterSpec, Delta, LaneDone, ModelInfo, ModelSp
 
 if TYPE_CHECKING:
     from chatapp.engine.decoding import Decoder
+    from chatapp.engine.gguf import GgufHeader
     from chatapp.engine.llama import CancelFlag, LlamaContext, LlamaModel
     from chatapp.engine.prompt import Prompter
 
 _MOST_CONTEXT = 8192
 """Tokens that n_ctx 0 takes at most."""
-_BATCH = 512
+_MOST_BATCH, _LEAST_BATCH = 512, 32
+_MATRIX_WORK = 4_000_000_000
+"""Multiplications in one matrix product at most: llama.cpp looks for a cancel between two of them; this many
+take a slow core less than 200 ms."""
 _PROGRESS_STEP = 0.02
 
 
@@ -123,12 +128,14 @@ class Worker:
 
     def _load(self, command: messages.Load) -> ModelInfo:
         from chatapp.engine.decoding import Decoder
+        from chatapp.engine.gguf import read_header
         from chatapp.engine.llama import LlamaContext, LlamaModel
         from chatapp.engine.prompt import Prompter
         from chatapp.engine.threads import choose
 
         spec = command.spec
         self._unload()
+        header = read_header(spec.path)
         model = LlamaModel(
             spec.path,
             extra_buffers=command.extra_buffers,
@@ -140,17 +147,17 @@ class Worker:
         lanes = max(1, spec.lanes)
         # A short context costs little memory, so each lane gets its own; long ones share.
         self._cells = max(self._n_ctx, min(_MOST_CONTEXT, self._n_ctx * lanes))
-        context = LlamaContext(model, self._cells, lanes, max(_BATCH, lanes), self._flag)
+        context = LlamaContext(model, self._cells, lanes, max(_batch(header), lanes), self._flag)
         self._context = context
         if command.warm_up:
             self._warm_up(context)
         if spec.threads > 0:
             context.set_threads(spec.threads, spec.threads)
         else:
-            context.set_threads(*choose(context, spec.path.stat().st_size, command.cache, 0))
+            context.set_threads(*choose(context, header.size, command.cache, 0))
         self._prompter = Prompter(model.vocabulary, model.template)
         self._decoder = Decoder(context, model.vocabulary, self._flag, self._n_ctx, self._cells)
-        return self._info(spec, model, self._prompter)
+        return self._info(spec, header, model, self._prompter)
 
     def _warm_up(self, context: LlamaContext) -> None:
         """Decode the smallest batch that goes through the matrix kernels, where a wrong build crashes."""
@@ -172,9 +179,7 @@ class Worker:
 
         return report
 
-    def _info(self, spec: ModelSpec, model: LlamaModel, prompter: Prompter) -> ModelInfo:
-        from chatapp.engine.gguf import read_header
-
+    def _info(self, spec: ModelSpec, header: GgufHeader, model: LlamaModel, prompter: Prompter) -> ModelInfo:
         notice = prompter.notice
         if spec.n_ctx > self._n_ctx:
             short = f"n_ctx {spec.n_ctx} is more than the model was trained for; using {self._n_ctx}"
@@ -183,9 +188,9 @@ class Worker:
             name=spec.name,
             path=spec.path,
             sha256="",
-            architecture=read_header(spec.path).architecture,
+            architecture=header.architecture,
             description=model.description,
-            size=spec.path.stat().st_size,
+            size=header.size,
             parameters=model.parameters,
             n_ctx=self._n_ctx,
             n_ctx_train=model.n_ctx_train,
@@ -264,8 +269,16 @@ def _context_length(spec: ModelSpec, trained: int) -> int:
     return min(trained, _MOST_CONTEXT) if trained > 0 else _MOST_CONTEXT
 
 
+def _batch(header: GgufHeader) -> int:
+    """Tokens of a prompt that are decoded in one go. A function of the file alone, so that replies repeat."""
+    largest = max(
+        (math.prod(each.dims[:2]) for each in header.tensors if each.name.startswith("blk.")), default=1
+    )
+    return max(_LEAST_BATCH, min(_MOST_BATCH, _MATRIX_WORK // largest // 32 * 32))
+
+
 def _own_descriptors() -> tuple[BinaryIO, BinaryIO]:
-    """The pipe as private descriptors; 0 becomes empty and 1 the log, so that C cannot write into the pipe."""
+    """The pipe as private descriptors; 0 becomes empty and 1 the log, so that C cannot write to the pipe."""
     source, out = os.dup(0), os.dup(1)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
