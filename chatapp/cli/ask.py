@@ -32,7 +32,7 @@ class AskCommand(TyperCommand):
 def ask(
     ctx: typer.Context,
     text: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]", help="The message; piped input is put before it.")
+        list[str] | None, typer.Argument(metavar="TEXT", help="The message; piped input is put before it.")
     ] = None,
     model: Annotated[
         str | None,

@@ -155,7 +155,7 @@ def export(
     ctx: typer.Context,
     which: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Of conversations; without one, all of them."),
+        typer.Argument(metavar="ID", help="Of conversations; without one, all of them."),
     ] = None,
     out: Annotated[
         Path | None,

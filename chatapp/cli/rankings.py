@@ -131,7 +131,7 @@ def add(
 def undo(
     ctx: typer.Context,
     ranking: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="Of a ranking; without it, the newest.")
+        int | None, typer.Argument(metavar="ID", help="Of a ranking; without it, the newest.")
     ] = None,
 ) -> None:
     """Take a ranking back. What it had replaced is in force again.
