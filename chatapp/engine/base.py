@@ -60,7 +60,11 @@ class AdapterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`lanes` replies to one prompt. Lane i samples with `sampling.seed + i`, so each can be had alone."""
+    """`lanes` replies to one prompt. Lane i samples with `sampling.seed + i`.
+
+    The same request gives the same replies again. A lane alone follows the same random numbers, but numbers
+    round otherwise than in a batch, so it may part from its twin after some tokens (hardly at temperature 0).
+    """
 
     turns: Sequence[Turn]
     """The active path, oldest first; the last turn is the user's. A leading system turn is kept when old

@@ -92,15 +92,14 @@ class Child:
                 raise answer
             return answer
 
-    def end(self, why: str) -> None:
-        """End the process and reap it; idempotent."""
+    def end(self, why: str, patience: float = 0.0) -> None:
+        """End the process and reap it; idempotent. It has `patience` seconds to leave by itself."""
         self._why = self._why or why
         with contextlib.suppress(OSError, ValueError):
             assert self._process.stdin is not None
             self._process.stdin.close()
         try:
-            # It leaves by itself when its input ends.
-            self._process.wait(_END_SECONDS if self._why == "closed" else 0)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -23,6 +23,7 @@ _SILENCE_SECONDS = 600.0
 """How long a prompt may be worked on without a word."""
 _CANCEL_SECONDS = 10.0
 """How long after a cancel the worker may take before it is ended."""
+_CLOSE_SECONDS = 3.0
 _ERRORS: dict[str, type[EngineError] | type[ModelError]] = {
     "EngineError": EngineError,
     "ModelError": ModelError,
@@ -65,6 +66,8 @@ class LlamaClient:
     def load(self, spec: ModelSpec, progress: Callable[[float], None] | None = None) -> ModelInfo:
         """Errors: `ModelError`; what was loaded before is loaded again by the next request."""
         with self._alone():
+            # A restart finds it from wherever the program has gone meanwhile.
+            spec = replace(spec, path=spec.path.absolute())
             header = read_header(spec.path)
             require_model(header)
             info = self._load(spec, header, progress)
@@ -133,7 +136,7 @@ class LlamaClient:
         self._cancelled.set()
         child, self._child = self._child, None
         if child is not None:
-            child.end("closed")
+            child.end("the engine was closed", _CLOSE_SECONDS)
         self._info = None
 
     @contextlib.contextmanager
@@ -160,13 +163,13 @@ class LlamaClient:
 
     def _started(self) -> Child:
         if self._child is not None and not self._child.alive:
-            self._child.end("gone")
+            self._child.end("the engine ended")
             self._child = None
         if self._child is None:
             self._child = Child(self._log)
             if self._closed:
                 # Closed by another thread while it started.
-                self._child.end("closed")
+                self._child.end("the engine was closed")
                 raise EngineError("the engine is closed", "start chatapp again")
         return self._child
 

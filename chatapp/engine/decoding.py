@@ -33,6 +33,16 @@ class Job:
     """time.monotonic() when the request came in."""
 
 
+def _chunks(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """`start` to `end` in chunks of `size`, none of them of one token alone if that can be helped."""
+    while start < end:
+        stop = min(start + size, end)
+        if end - stop == 1 and stop - start > 2:
+            stop -= 1
+        yield start, stop
+        start = stop
+
+
 @dataclass(slots=True)
 class _Lane:
     number: int
@@ -105,13 +115,14 @@ class Decoder:
             if old != new:
                 break
             shared += 1
-        # The last token is always decoded again, for its logits.
-        shared = min(shared, len(ids) - 1)
+        # The last token is always decoded again, for its logits, and one more with it: a batch of one takes
+        # other kernels, and a reply must not depend on what was in the cache.
+        shared = max(0, min(shared, len(ids) - 2))
         del self._cached[shared:]
         if not self._trim():
             shared = 0
-        for start in range(shared, len(ids), self._context.batch):
-            chunk = ids[start : start + self._context.batch]
+        for start, end in _chunks(shared, len(ids), self._context.batch):
+            chunk = ids[start:end]
             status = self._decode(
                 [(token, start + at, 0, start + at == len(ids) - 1) for at, token in enumerate(chunk)]
             )
