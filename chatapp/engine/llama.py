@@ -297,13 +297,12 @@ class LlamaContext:
         lib.llama_memory_clear(self._memory, True)
 
     def use_adapter(self, adapter: Any, scale: float) -> None:
-        """Switch to `adapter` (None is the base) and clear the cache, which is the previous one's."""
+        """Switch to `adapter`; None is the base. What is in the KV cache is the previous one's: clear it."""
         count = 0 if adapter is None else 1
         adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
         scales = (ctypes.c_float * 1)(scale)
         if lib.llama_set_adapters_lora(self.pointer, adapters, count, scales) != 0:
             raise EngineError("llama.cpp refuses to switch the adapter", "choose another adapter or `base`")
-        self.clear()
 
     def close(self) -> None:
         if self.pointer:

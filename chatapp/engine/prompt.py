@@ -83,6 +83,7 @@ class Prompter:
     def __init__(self, tokenizer: Tokenizer, template: str | None) -> None:
         self._tokenizer = tokenizer
         self._template, self._stop, self.notice = self._choose(template)
+        self._end = self._find_end()
 
     def _choose(self, template: str | None) -> tuple[str, tuple[str, ...], str | None]:
         """The template to use, its stop strings, and a notice when it is not the file's own."""
@@ -110,7 +111,7 @@ class Prompter:
         """
         parts, shaped = self._shaped(turns, reply)
         ids, mask = self._tokens(parts, shaped)
-        return Prompt(tuple(ids), tuple(mask), self._end(), self._stop, notice=self.notice)
+        return Prompt(tuple(ids), tuple(mask), self._end, self._stop, notice=self.notice)
 
     def fit(self, turns: Sequence[Turn], limit: int) -> Prompt:
         """As `render`, with the oldest turns dropped until it is at most `limit` tokens long.
@@ -136,8 +137,12 @@ class Prompter:
             raise PromptTooLong(f"the message does not fit: at most {limit} tokens are free for the prompt")
         return best
 
-    def _end(self) -> int | None:
-        parts, shaped = self._shaped((Turn("user", "a"), Turn("assistant", "b")), reply=False)
+    def _find_end(self) -> int | None:
+        """The token that the template puts after a reply, None when it is none that ends one."""
+        try:
+            parts, shaped = self._shaped((Turn("user", "a"), Turn("assistant", "b")), reply=False)
+        except ModelError:
+            return None
         ids, mask = self._tokens(parts, shaped)
         last = max((at for at, own in enumerate(mask) if own), default=-1)
         return ids[last] if last >= 0 and self._tokenizer.is_end(ids[last]) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ MAX_OUTPUT = 1024 * 1024
 SECONDS = 2.0
 _MEMORY = 512 * 2**20
 _MAX_INTEGER_BITS = 4096
+_MASK_TAGS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""Tags that transformers reads to find the replies; they write nothing."""
 
 
 class TemplateRefused(ModelError):
@@ -64,6 +67,9 @@ def render(
                 eos_token=eos,
                 tools=None,
                 documents=None,
+                # Thoughts would be shown as the reply, and use up its tokens; templates that know no such
+                # switch ignore it.
+                enable_thinking=False,
                 raise_exception=_refuse,
                 strftime_now=_now,
             ):
@@ -113,7 +119,7 @@ def _compiled(source: str) -> Template:
 
     # trim_blocks and lstrip_blocks are how models' templates are written to be read.
     sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    return sandbox.from_string(source)
+    return sandbox.from_string(_MASK_TAGS.sub("", source))
 
 
 @contextlib.contextmanager

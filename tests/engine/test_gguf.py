@@ -83,6 +83,13 @@ def test_nonsense_is_refused(tmp_path: Path, data: bytes) -> None:
         read_header(path)
 
 
+def test_an_array_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQQ3sIIQ", 3, 0, 1, 3, b"key", 9, 8, 2**40) + bytes(1000))
+    with pytest.raises(ModelError, match="more than the file can hold"):
+        read_header(path, arrays=True)
+
+
 def test_half_a_download_is_refused(tiny: Path, tmp_path: Path) -> None:
     data = tiny.read_bytes()
     half = tmp_path / "half.gguf"

@@ -23,6 +23,7 @@ def test_renders_as_models_expect() -> None:
         "  {% endif %}\n{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
     )
     assert run(source) == "<s>[hi]\nA:"
+    assert run("{% generation %}{{ eos_token }}{%- endgeneration -%}") == "</s>"
     assert run("{% for m in messages %}{% break %}{% endfor %}{{ strftime_now('%Y') | length }}") == "4"
 
 
