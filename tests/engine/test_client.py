@@ -58,7 +58,7 @@ def test_streams_events_in_order(start: Start, tiny: Path) -> None:
 
 def test_what_is_loaded_is_described(start: Start, tiny: Path) -> None:
     seen: list[float] = []
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     info = client.load(ModelSpec(tiny, "again"), seen.append)
     assert client.info == info
     assert (info.name, info.architecture, info.n_ctx, info.n_ctx_train) == ("again", "llama", 512, 512)
@@ -85,13 +85,13 @@ def test_lanes_differ_by_their_seeds(start: Start, tiny: Path) -> None:
 
 
 def test_a_seed_gives_the_same_reply_in_another_process(start: Start, tiny: Path) -> None:
-    assert texts(start(tiny), ask(lanes=2)) == texts(start(tiny), ask(lanes=2))
+    assert texts(start(tiny), ask(lanes=2)) == texts(start(tiny, fresh=True), ask(lanes=2))
     drawn = [run(start(tiny), ask(seed=None)).started for _ in range(2)]
     assert drawn[0] and drawn[1] and drawn[0].seed != drawn[1].seed
 
 
 def test_the_shared_prefix_is_kept(start: Start, tiny: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     first = run(client, ask("a" * 100, max_tokens=4)).started
     again = run(client, ask("a" * 100, max_tokens=4)).started
     other = run(client, ask("a" * 50 + "b" * 50, max_tokens=4)).started
@@ -172,7 +172,7 @@ def test_cancel_in_a_long_prompt_takes_less_than_200_ms(start: Start, large: Pat
     assert taken < 0.2
     # What was in the cache before the cancel is still good, and nothing else is.
     short = ask("x" * 300, temperature=0, max_tokens=6)
-    assert texts(client, short) == texts(start(large), short)
+    assert texts(client, short) == texts(start(large, fresh=True), short)
 
 
 def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> None:
@@ -186,7 +186,7 @@ def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> Non
 
 
 def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, adapter: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     client.set_adapter(AdapterSpec("strong", adapter))
     expected = texts(client, ask(temperature=0))
     killed = client.pid
@@ -204,7 +204,7 @@ def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, ad
 
 
 def test_a_crash_names_the_signal(start: Start, tiny: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     with pytest.raises(EngineDied, match=r"the model crashed llama.cpp \(SIGSEGV\)"):
         for event in client.generate(ask(max_tokens=400)):
             if isinstance(event, Started):
@@ -214,7 +214,7 @@ def test_a_crash_names_the_signal(start: Start, tiny: Path) -> None:
 
 
 def test_an_adapter_is_switched_on_and_off(start: Start, tiny: Path, adapter: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     request = ask(lanes=2, temperature=0.8)
     base = texts(client, request)
     client.set_adapter(AdapterSpec("strong", adapter))
@@ -252,7 +252,7 @@ def test_llama_cpp_itself_refuses_an_adapter(tiny: Path, tmp_path: Path) -> None
 
 
 def test_a_bad_model_leaves_the_old_one_in_use(start: Start, tiny: Path, tmp_path: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny.read_bytes()[:-64])
     # Passes the header check; llama.cpp does not know the architecture.
@@ -289,7 +289,7 @@ def test_requests_that_make_no_sense_are_refused(start: Start, tiny: Path, cache
 
 
 def test_close_ends_the_child_and_can_be_repeated(start: Start, tiny: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     pid = client.pid
     assert pid
     client.close()
@@ -333,4 +333,4 @@ def test_a_folder_full_of_traps_is_not_imported_from(
     (tmp_path / "llama_cpp.py").write_text("raise SystemExit(9)")
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert run(start(tiny), ask()).replies[0].done
+    assert run(start(tiny, fresh=True), ask()).replies[0].done
