@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from chatapp.core.types import Sampling
 
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _PENALTY_WINDOW = 64
+_GREEDY = 1e-3
+"""Below this temperature a division by it would overflow; it is greedy in all but name."""
 _NO_TOKEN = -1
 _LSTRIP, _RSTRIP = 1 << 7, 1 << 8
 _CONTROL = 1 << 3
@@ -241,7 +244,7 @@ class LlamaContext:
         params.n_seq_max = sequences
         params.n_outputs_max = sequences
         params.kv_unified = True
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.no_perf = True
         params.abort_callback = flag.callback
         params.abort_callback_data = flag.data
@@ -315,17 +318,24 @@ class SamplerChain:
     """One lane's sampler. `close` frees it."""
 
     def __init__(self, sampling: Sampling, seed: int, n_vocab: int) -> None:
+        """Errors: `EngineError` for settings that llama.cpp would die of."""
+        numbers = (sampling.temperature, sampling.top_p, sampling.min_p, sampling.repeat_penalty)
+        if not all(map(math.isfinite, numbers)) or sampling.repeat_penalty <= 0:
+            raise EngineError(
+                "a sampling setting is out of its range",
+                "temperature, top_p and min_p are finite, repeat_penalty is above 0",
+            )
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         parts: list[Any] = []
         if sampling.repeat_penalty != 1:
             parts.append(
                 lib.llama_sampler_init_penalties(n_vocab, _PENALTY_WINDOW, sampling.repeat_penalty, 0.0, 0.0)
             )
-        if sampling.temperature <= 0:
+        if sampling.temperature < _GREEDY:
             parts.append(lib.llama_sampler_init_greedy())
         else:
             if sampling.top_k > 0:
-                parts.append(lib.llama_sampler_init_top_k(sampling.top_k))
+                parts.append(lib.llama_sampler_init_top_k(min(sampling.top_k, n_vocab)))
             if sampling.top_p < 1:
                 parts.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
             if sampling.min_p > 0:

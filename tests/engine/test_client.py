@@ -288,6 +288,49 @@ def test_requests_that_make_no_sense_are_refused(start: Start, tiny: Path, cache
     assert run(client, ask()).replies[0].done
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": float("nan")},
+        {"repeat_penalty": 0.0},
+        {"repeat_penalty": -1.0},
+        {"min_p": float("inf")},
+    ],
+)
+def test_settings_that_would_kill_llama_cpp_are_refused(
+    start: Start, tiny: Path, wrong: dict[str, float]
+) -> None:
+    client = start(tiny)
+    before = client.pid
+    with pytest.raises(EngineError, match="sampling"):
+        run(client, ask(**wrong))
+    assert run(client, ask()).replies[0].done and client.pid == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"temperature": 1e-40},
+        {"temperature": -1.0},
+        {"temperature": 1e30},
+        {"top_k": 2**40},
+        {"top_k": -5},
+        {"top_p": 0.0},
+        {"top_p": -1.0},
+        {"min_p": 5.0},
+        {"seed": -1},
+        {"seed": 2**70},
+        {"seed": 0xFFFFFFFF},
+        {"max_tokens": 0},
+        {"stop": ("",)},
+    ],
+)
+def test_odd_settings_still_give_a_reply(start: Start, tiny: Path, odd: dict[str, object]) -> None:
+    client = start(tiny)
+    first, again = (run(client, ask(**odd)).replies[0] for _ in range(2))
+    assert first.done and first.text == again.text and first.done.completion_tokens > 0
+
+
 def test_close_ends_the_child_and_can_be_repeated(start: Start, tiny: Path) -> None:
     client = start(tiny, fresh=True)
     pid = client.pid
