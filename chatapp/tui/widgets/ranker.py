@@ -252,7 +252,8 @@ class Ranker(Vertical, can_focus=True):
             self._show_order()
             if lane.complete:
                 self.edit(lane)
-        elif lane.complete:
+        elif lane.reply is not None:
+            # A reply may be placed while it is still being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
             await self._pressed()
 
