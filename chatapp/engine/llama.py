@@ -21,6 +21,7 @@ from llama_cpp import llama_cpp as lib
 from chatapp.core.errors import EngineError, ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling
+from chatapp.engine.prompt import Special
 
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _PENALTY_WINDOW = 64
@@ -97,6 +98,8 @@ class Vocabulary:
         self.eos = self._token(lib.llama_vocab_eos)
         self.eot = self._token(lib.llama_vocab_eot)
         self.add_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
+        self.space_prefix = self.tokenize("a") != [] and self._piece(self.tokenize("a")[0]).startswith(b" ")
+        """Whether `tokenize` puts a space in front of its text."""
         self.piece = functools.lru_cache(maxsize=1 << 16)(self._piece)
 
     def _token(self, which: Callable[[Any], int]) -> int | None:
@@ -134,14 +137,13 @@ class Vocabulary:
         """Whether `token` ends a reply."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
-    @functools.cached_property
-    def control(self) -> dict[str, tuple[int, bool, bool]]:
-        """Written form of each control token -> (id, whether it swallows spaces before it, and after it)."""
-        found: dict[str, tuple[int, bool, bool]] = {}
-        for token in range(self.size):
+    def control(self, text: str) -> dict[str, Special]:
+        """The control tokens that are written out in `text`, by how they are written."""
+        found: dict[str, Special] = {}
+        for token in set(self.tokenize(text, parse_special=True)):
             attributes = lib.llama_vocab_get_attr(self._vocab, token)
-            if attributes & _CONTROL and (text := self.text(token)):
-                found[text] = (token, bool(attributes & _LSTRIP), bool(attributes & _RSTRIP))
+            if attributes & _CONTROL and (name := self.text(token)) in text:
+                found[name] = Special(token, bool(attributes & _LSTRIP), bool(attributes & _RSTRIP))
         return found
 
 
