@@ -89,6 +89,8 @@ def test_continue_takes_the_last_conversation_or_the_one_named(cli: Cli) -> None
     cli.run("ask", "--continue", "1", "four")
     assert [each.text for each in cli.engine.requests[-1].turns] == ["one", "fine", "four"]
     assert "no conversation 9" in cli.fails("ask", "-c", "9", "five")
+    cli.run("ask", "-c", "2", "-s", "Be brief.", "six")
+    assert cli.engine.requests[-1].turns[0] == Turn("system", "Be brief.")
 
 
 def test_flags_reach_the_engine(cli: Cli) -> None:
