@@ -34,6 +34,7 @@ class SessionThread:
         self._jobs: SimpleQueue[tuple[Job[Any], Future[Any]]] = SimpleQueue()
         self._made: Session | None = None
         self._loading = asyncio.Lock()
+        self._closed = False
 
     async def do(self, job: Job[T]) -> T:
         """Run a short job and give back its result. Raises what the job raises."""
@@ -81,7 +82,10 @@ class SessionThread:
             self._made.cancel()
 
     async def close(self, last: Callable[[], object]) -> None:
-        """Stop what runs, let it be sealed, run `last` in the thread and end it."""
+        """Stop what runs, let it be sealed, run `last` in the thread and end it; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         self.cancel()
         self._pool.submit(last)
         await asyncio.to_thread(self._pool.shutdown, True)

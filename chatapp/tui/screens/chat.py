@@ -479,7 +479,10 @@ class ChatScreen(Screen[None]):
         last = self.transcript.views[-1] if self.transcript.views else None
         if last is not None and last.message.role == "user" and self.selected in (None, last):
             self.answer(last.message)  # a prompt that was never answered
-        elif view is not None and view.message.role == "assistant":
+            return
+        if view is not None and view.message.role == "user":
+            view = self.transcript.step(view, 1)
+        if view is not None and view.message.role == "assistant":
             await self.compare(view)
 
     async def action_rank_again(self) -> None:

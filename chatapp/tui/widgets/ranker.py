@@ -352,6 +352,8 @@ class Ranker(Vertical, can_focus=True):
     @on(LaneText.Grew)
     def _fit(self) -> None:
         """Give every lane the height that its text needs, as far as there is room."""
+        if not self.is_attached:
+            return  # left before this was drawn
         box = self.query_one("#lanes")
         available = box.size.height
         if not self.lanes or not available:
@@ -371,6 +373,8 @@ class Ranker(Vertical, can_focus=True):
         self.call_after_refresh(self._mark_rest)
 
     def _mark_rest(self) -> None:
+        if not self.is_attached:
+            return
         for lane in self.lanes:
             lane.mark_rest()
         self.refresh_bindings()
