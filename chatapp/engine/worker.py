@@ -80,10 +80,11 @@ class Inbox:
                     command, (messages.Load, messages.SetAdapter, messages.Generate, messages.Count)
                 ):
                     self._waiting.put(command)
-        except (ChatappError, OSError):
+        except Exception:
             traceback.print_exc()
-        # The parent is gone or talks nonsense; the main thread may be deep in C, so do not wait for it.
-        os._exit(0)
+        finally:
+            # The parent is gone or talks nonsense; the main thread may be deep in C, so do not wait for it.
+            os._exit(0)
 
 
 class Worker:

@@ -14,6 +14,8 @@ import pytest
 
 from chatapp.core.errors import EngineDied, EngineError, ModelError, PromptTooLong
 from chatapp.core.types import Sampling, Turn
+from chatapp.engine import child
+from chatapp.engine import client as client_module
 from chatapp.engine.base import AdapterSpec, Delta, Gathered, LaneDone, ModelSpec, Request, Started, gather
 from chatapp.engine.client import LlamaClient
 from tests.engine.conftest import Start
@@ -33,10 +35,19 @@ def texts(client: LlamaClient, request: Request) -> list[str]:
     return [reply.text for reply in run(client, request).replies]
 
 
+ENDLESS = {"max_tokens": 8000, "top_k": 5}
+
+
+@pytest.fixture(scope="module")
+def endless(models: Path) -> Path:
+    """Writes until it is stopped."""
+    return make_model(models / "endless.gguf", n_ctx=8192, endless=True)
+
+
 @pytest.fixture(scope="module")
 def large(models: Path) -> Path:
     """Large enough for a long prompt to take seconds."""
-    return make_model(models / "large.gguf", width=768, layers=8, n_ctx=8192)
+    return make_model(models / "large.gguf", width=768, layers=8, n_ctx=8192, endless=True)
 
 
 def test_streams_events_in_order(start: Start, tiny: Path) -> None:
@@ -141,43 +152,75 @@ def test_special_tokens_that_are_typed_stay_text(start: Start, tiny: Path) -> No
     assert special - plain == len("<|im_end|>")
 
 
-def test_cancel_stops_all_lanes_at_once(start: Start, tiny: Path) -> None:
-    client = start(tiny, n_ctx=512, lanes=4)
-    endless = ask(lanes=4, max_tokens=400, temperature=5.0, top_k=0, top_p=1.0, min_p=0.0)
+def test_cancel_stops_all_lanes_at_once(start: Start, endless: Path) -> None:
+    client = start(endless)
     reasons: list[str] = []
-    for event in client.generate(endless):
+    for event in client.generate(ask(lanes=4, **ENDLESS)):
         if isinstance(event, Delta) and event.lane == 0:
             client.cancel()
         if isinstance(event, LaneDone):
             reasons.append(event.finish_reason)
-    assert len(reasons) == 4 and "cancelled" in reasons
+    assert reasons == ["cancelled"] * 4
     assert run(client, ask(max_tokens=3)).replies[0].done
 
 
 def test_cancel_in_a_long_prompt_takes_less_than_200_ms(start: Start, large: Path) -> None:
     client = start(large)
-    request = ask("x" * 8000, max_tokens=8)
-    at: list[float] = []
 
-    def cancel() -> None:
-        at.append(time.monotonic())
-        client.cancel()
+    def seconds(letter: str) -> float:
+        at: list[float] = []
 
-    timer = threading.Timer(0.4, cancel)
-    timer.start()
-    result = run(client, request)
-    taken = time.monotonic() - at[0]
-    done = result.replies[0].done
-    assert done and (done.finish_reason, done.completion_tokens) == ("cancelled", 0)
-    assert taken < 0.2
+        def cancel() -> None:
+            at.append(time.monotonic())
+            client.cancel()
+
+        threading.Timer(0.4, cancel).start()
+        done = run(client, ask(letter * 8000, max_tokens=8)).replies[0].done
+        taken = time.monotonic() - at[0]
+        assert done and (done.finish_reason, done.completion_tokens) == ("cancelled", 0)
+        return taken
+
+    # A machine that is busy with other things gets two more tries.
+    assert any(seconds(letter) < 0.2 for letter in "xyz")
     # What was in the cache before the cancel is still good, and nothing else is.
     short = ask("x" * 300, temperature=0, max_tokens=6)
     assert texts(client, short) == texts(start(large, fresh=True), short)
 
 
-def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> None:
-    client = start(tiny)
-    events = client.generate(ask(max_tokens=400))
+def test_a_cancel_after_a_long_silence_leaves_time_to_stop(
+    start: Start, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(large)
+    before = client.pid
+    monkeypatch.setattr(child, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 0.4)
+    threading.Timer(0.6, client.cancel).start()
+    done = run(client, ask("w" * 8000, max_tokens=8)).replies[0].done
+    assert done and done.finish_reason == "cancelled" and client.pid == before
+
+
+def test_an_engine_that_does_not_stop_is_ended(
+    start: Start, endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(endless, fresh=True)
+    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 0.1)
+    events = client.generate(ask(**ENDLESS))
+    next(events)
+    stuck = client.pid
+    assert stuck
+    os.kill(stuck, signal.SIGSTOP)
+    client.cancel()
+    with pytest.raises(EngineDied, match="silent"):
+        for _ in events:
+            pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(stuck, 0)
+    assert run(client, ask()).replies[0].done
+
+
+def test_closing_the_iterator_stops_the_request(start: Start, endless: Path) -> None:
+    client = start(endless)
+    events = client.generate(ask(**ENDLESS))
     assert isinstance(next(events), Started)
     with pytest.raises(EngineError):
         client.count((Turn("user", "meanwhile"),))
@@ -185,14 +228,14 @@ def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> Non
     assert client.count((Turn("user", "x"),)) > 0
 
 
-def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, adapter: Path) -> None:
-    client = start(tiny, fresh=True)
+def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, endless: Path, adapter: Path) -> None:
+    client = start(endless, fresh=True)
     client.set_adapter(AdapterSpec("strong", adapter))
     expected = texts(client, ask(temperature=0))
     killed = client.pid
     assert killed
     with pytest.raises(EngineDied, match=r"the engine was killed \(SIGKILL\)"):
-        for event in client.generate(ask(max_tokens=400)):
+        for event in client.generate(ask(**ENDLESS)):
             if isinstance(event, Started):
                 os.kill(killed, signal.SIGKILL)
     assert client.pid is None
@@ -203,10 +246,10 @@ def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, ad
     assert client.pid not in (None, killed)
 
 
-def test_a_crash_names_the_signal(start: Start, tiny: Path) -> None:
-    client = start(tiny, fresh=True)
+def test_a_crash_names_the_signal(start: Start, endless: Path) -> None:
+    client = start(endless, fresh=True)
     with pytest.raises(EngineDied, match=r"the model crashed llama.cpp \(SIGSEGV\)"):
-        for event in client.generate(ask(max_tokens=400)):
+        for event in client.generate(ask(**ENDLESS)):
             if isinstance(event, Started):
                 assert client.pid
                 os.kill(client.pid, signal.SIGSEGV)
