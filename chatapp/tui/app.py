@@ -63,7 +63,7 @@ class ChatApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No other command comes between the replies that are being ranked."""
         if action == "command_palette":
-            return not self.screen.query("Ranker")
+            return getattr(self.screen, "ranker", None) is None
         return True
 
     def action_help(self) -> None:

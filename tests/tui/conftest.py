@@ -24,7 +24,7 @@ from chatapp.tui.widgets.ranker import Ranker
 REPLIES = ("alpha one", "bravo two", "charlie three", "delta four", "echo five", "foxtrot six", "golf seven")
 
 
-async def wait_until(pilot: Pilot[Any], reached: Callable[[], Any], seconds: float = 8) -> None:
+async def wait_until(pilot: Pilot[Any], reached: Callable[[], Any], seconds: float = 25) -> None:
     """Let the program run until `reached` is true."""
     async with asyncio.timeout(seconds):
         while not reached():

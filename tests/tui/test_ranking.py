@@ -180,8 +180,12 @@ async def test_ranking_while_replies_are_still_being_written(open_chat: Open) ->
         await chat.send("hello")
         chat.engine._pace = 0.01
         await chat.press("ctrl+r")
-        await chat.until(lambda: chat.screen.ranker and sum(lane.complete for lane in chat.ranker.lanes) >= 1)
-        unfinished = next(lane for lane in chat.ranker.lanes if not lane.complete)
+        await chat.until(
+            lambda: chat.screen.ranker
+            and any(lane.complete for lane in chat.ranker.lanes)
+            and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
+        )
+        unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
         await chat.press(str(unfinished.number))
         assert not chat.ranker.ordering.started
         done = next(lane for lane in chat.ranker.lanes if lane.complete)

@@ -66,6 +66,7 @@ class ChatScreen(Screen[None]):
         self._first_message = first_message
         self._resume = resume
         self._stopped = False
+        self._ranker: Ranker | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("chatapp needs at least 40 columns and 12 lines.", classes="too-small", markup=False)
@@ -137,7 +138,7 @@ class ChatScreen(Screen[None]):
 
     @property
     def ranker(self) -> Ranker | None:
-        return next(iter(self.query(Ranker)), None)
+        return self._ranker
 
     @property
     def selected(self) -> MessageView | None:
@@ -512,7 +513,7 @@ class ChatScreen(Screen[None]):
         self.say("")
         self.transcript.display = False
         self.query_one("#prompt").display = False
-        ranker = Ranker(self.session, prompt, kept[-9:], more)
+        self._ranker = ranker = Ranker(self.session, prompt, kept[-9:], more)
         await self.query_one("#page").mount(ranker)
         ranker.focus()
 
@@ -525,6 +526,7 @@ class ChatScreen(Screen[None]):
         event.stop()
         outcome = event.outcome
         if ranker := self.ranker:
+            self._ranker = None
             await ranker.remove()
         self.transcript.display = True
         self.query_one("#prompt").display = True

@@ -65,7 +65,7 @@ class Lane(VerticalScroll, can_focus=False):
     @property
     def text_height(self) -> int:
         """Height of the text."""
-        return self.body.size.height
+        return max(0, self.body.size.height - 1)
 
     async def write(self, delta: str) -> None:
         self.text += delta

@@ -346,7 +346,7 @@ class Ranker(Vertical, can_focus=True):
     # Room on the screen
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE - 2, "-narrow")
+        self.set_class(event.size.width < WIDE, "-narrow")
         self.call_after_refresh(self._fit)
 
     @on(LaneText.Grew)
