@@ -374,6 +374,13 @@ def test_odd_settings_still_give_a_reply(start: Start, tiny: Path, odd: dict[str
     assert first.done and first.text == again.text and first.done.completion_tokens > 0
 
 
+def test_a_temperature_close_to_zero_is_greedy(start: Start, tiny: Path) -> None:
+    client = start(tiny)
+    greedy = texts(client, ask(temperature=0))
+    for temperature in (-1.0, 1e-40, 1e-9):
+        assert texts(client, ask(temperature=temperature, seed=int(1 / abs(temperature)))) == greedy
+
+
 def test_close_ends_the_child_and_can_be_repeated(start: Start, tiny: Path) -> None:
     client = start(tiny, fresh=True)
     pid = client.pid

@@ -90,6 +90,27 @@ def test_an_array_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Pa
         read_header(path, arrays=True)
 
 
+def test_impossible_tensors_are_refused(tiny: Path, tmp_path: Path) -> None:
+    data = tiny.read_bytes()
+    name = b"blk.0.attn_q.weight"
+    # After the name: two dimensions, the type, the offset.
+    at = data.index(name) + len(name)
+    head = struct.calcsize("<IQQ")
+    changes: dict[str, bytes] = {
+        "twice": data.replace(b"blk.0.attn_v.weight", name),
+        "not aligned": data[: at + head + 4] + struct.pack("<Q", 1) + data[at + head + 12 :],
+        "unknown type": data[: at + head] + struct.pack("<I", 4) + data[at + head + 4 :],
+        "5 dimensions": data[:at] + struct.pack("<I", 5) + data[at + 4 :],
+        "impossible shape": data[: at + 4] + struct.pack("<Q", 0) + data[at + 12 :],
+        "past the end": data[: at + 4] + struct.pack("<Q", 2**60) + data[at + 12 :],
+    }
+    path = tmp_path / "changed.gguf"
+    for reason, changed in changes.items():
+        path.write_bytes(changed)
+        with pytest.raises(ModelError, match=reason):
+            read_header(path)
+
+
 def test_half_a_download_is_refused(tiny: Path, tmp_path: Path) -> None:
     data = tiny.read_bytes()
     half = tmp_path / "half.gguf"
