@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,18 @@ class Chat:
         await wait_until(self.pilot, reached)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self.pilot.press(key)
+            await self.drained()
+
+    async def drained(self) -> None:
+        """What was pressed has gone its whole way: from the application to the focused widget and back."""
+        inside = self.app.screen.focused or self.app.screen
+        for node in (self.app, *inside.ancestors_with_self):
+            passed = asyncio.Event()
+            if node.is_running and node.call_later(passed.set):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(passed.wait(), 1)
         await self.pilot.pause()
 
     async def write(self, text: str) -> None:

@@ -139,6 +139,17 @@ async def test_own_prompts_come_back_with_ctrl_up(open_chat: Open) -> None:
         assert chat.screen.composer.text == "draft"
 
 
+async def test_arrows_move_the_cursor_in_a_text(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.write("ab\ncd")
+        await chat.press("up", "left", "x")
+        assert chat.screen.composer.text == "axb\ncd"
+        await chat.press("right", "y", "down", "z")
+        assert chat.screen.composer.text == "axby\ncdz"
+        assert chat.screen.selected is None
+
+
 async def test_selecting_and_going_back(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("first")

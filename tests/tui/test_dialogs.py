@@ -135,7 +135,7 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
         assert file.read_text() == "# fruit\n\n## You\n\napples\n\n## Guide\n\nalpha one\n"
         await chat.write(f"/export {file}")
         await chat.press("enter")
-        await chat.until(lambda: "File exists" in chat.shown())
+        await chat.until(lambda: "File exists" in " ".join(chat.shown().split()))
         await chat.write("/regenerate")
         await chat.press("enter")
         await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)

@@ -119,6 +119,8 @@ class Ranker(Vertical, can_focus=True):
                 async for batch in self._session.stream(
                     lambda session: session.alternatives(prompt, self._more, keep=keep)
                 ):
+                    if not self.is_attached:
+                        return
                     for update in batch:
                         await self._take(update)
                     await self._pace()
@@ -126,7 +128,7 @@ class Ranker(Vertical, can_focus=True):
             await self._fall_short(error)
         finally:
             self._set_writing(False)
-        if not self._left:
+        if self.is_attached and not self._left:
             await self._settle()
 
     async def _take(self, update: Update) -> None:
