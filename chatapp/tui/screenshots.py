@@ -38,10 +38,12 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "Sit down, with a friend.": (
         "Then the small one on Grand Avenue, it has tables by the window.",
-        "There are many places where you can sit. Most cafés have chairs, and some have sofas. It depends on the "
-        "time of day, and on how much noise the two of you like.",
-        "Grand Avenue has two:\n\n- the corner one is **quiet**\n- the other has a garden\n\nShall I compare them?",
-        "What time do you want to meet? Before eleven both are half empty, after that only the one with the garden.",
+        "There are many places where you can sit. Most cafés have chairs, and some have sofas. It depends on "
+        "the time of day, and on how much noise the two of you like.",
+        "Grand Avenue has two:\n\n- the corner one is **quiet**\n- the other has a garden\n\n"
+        "Shall I compare them?",
+        "What time do you want to meet? Before eleven both are half empty, after that only the one with the "
+        "garden.",
     ),
     "How do I count the words of a file in Python?": (
         "Read it and split it at white space:\n\n```python\nfrom pathlib import Path\n\n"

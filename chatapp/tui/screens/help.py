@@ -59,7 +59,9 @@ _RANKING = (
 
 
 def _table(title: str, rows: tuple[tuple[str, str], ...]) -> Vertical:
-    cells = [Static(Content(text), classes=kind) for row in rows for text, kind in zip(row, ("key", "does"))]
+    cells: list[Static] = []
+    for key, does in rows:
+        cells += [Static(Content(key), classes="key"), Static(Content(does), classes="does")]
     return Vertical(Static(title, classes="title", markup=False), Grid(*cells), classes="table")
 
 
