@@ -79,7 +79,6 @@ class Scene:
     act: Callable[[Pilot[None]], Awaitable[None]]
     resume: bool = True
     """Whether a store with conversations is opened, or an empty one."""
-    rank: bool = False
 
 
 async def until(pilot: Pilot[None], reached: Callable[[], bool], seconds: float = 60) -> None:
@@ -102,6 +101,18 @@ async def _nothing(pilot: Pilot[None]) -> None:
 async def _compare(pilot: Pilot[None]) -> None:
     await pilot.press("ctrl+r")
     await until(pilot, lambda: (ranker := _chat(pilot).ranker) is not None and ranker.all_there)
+
+
+async def _code(pilot: Pilot[None]) -> None:
+    await _chat(pilot).open(len(_OTHERS) + 1)
+    await pilot.pause(0.3)
+
+
+async def _tags(pilot: Pilot[None]) -> None:
+    await _ranked(pilot)
+    await pilot.press("t")
+    await until(pilot, lambda: len(pilot.app.screen_stack) > 2)
+    await pilot.pause(0.3)
 
 
 async def _ranking(pilot: Pilot[None]) -> None:
@@ -137,6 +148,8 @@ def _press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
 SCENES = (
     Scene("first-run", _nothing, resume=False),
     Scene("chat", _nothing),
+    Scene("code", _code),
+    Scene("tags", _tags),
     Scene("selected", _press("up")),
     Scene("ranking", _ranking),
     Scene("ranked", _ranked),

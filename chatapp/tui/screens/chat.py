@@ -21,6 +21,7 @@ from chatapp.tui.widgets.status import StatusBar
 
 if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry
+
     pass
 
 

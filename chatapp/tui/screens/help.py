@@ -79,7 +79,8 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen.-narrow Horizontal Vertical { width: 100%; }
     HelpScreen .table { margin: 1 2 0 0; height: auto; }
     HelpScreen .title { color: $accent; text-style: bold; }
-    HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 16 1fr; grid-rows: auto; }
+    HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 11 1fr; grid-rows: auto; }
+    HelpScreen .slash Grid { grid-columns: 16 1fr; }
     HelpScreen .key { height: auto; color: $foreground; }
     HelpScreen .does { height: auto; color: $secondary; }
     """
@@ -92,7 +93,7 @@ class HelpScreen(ModalScreen[None]):
                 with Vertical():
                     yield _table("In the prompt", _PROMPT)
                     yield _table("Anywhere", _ANYWHERE)
-                    yield _table("Commands", slash)
+                    yield _table("Commands", slash).add_class("slash")
                 with Vertical():
                     yield _table("On a selected message", _SELECTED)
                     yield _table("While ranking", _RANKING)
