@@ -119,3 +119,21 @@ class SessionThread:
                 future.set_result(job(self._session()))
             except BaseException as error:  # handed to whoever waits for the result
                 future.set_exception(error)
+
+
+def joined(batch: list[Update]) -> list[Update]:
+    """The same batch with the pieces of each reply in one piece, as each piece costs a drawing."""
+    from chatapp.session.updates import Text
+
+    result: list[Update] = []
+    text: dict[int, Text] = {}
+    for update in batch:
+        if isinstance(update, Text):
+            before = text.get(update.reply_id)
+            delta = update.delta if before is None else before.delta + update.delta
+            text[update.reply_id] = Text(update.reply_id, update.lane, delta)
+        else:
+            result += text.values()
+            text.clear()
+            result.append(update)
+    return [*result, *text.values()]
