@@ -85,7 +85,7 @@ def test_a_fast_model_is_written_ten_times_a_second_at_most(tmp_path: Path) -> N
                 time.sleep(0.001)
         list(updates)
     assert 2 <= len(written) <= 11
-    assert min(b - a for a, b in pairwise(written)) > 0.19
+    assert min(b - a for a, b in pairwise(written)) > 0.09
 
 
 _KILLED = """
