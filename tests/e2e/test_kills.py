@@ -89,7 +89,8 @@ def wait_for_text(home: Path, number: int, seconds: float = 60) -> str:
 
 def workers(parent: int) -> list[int]:
     """Process ids of the engine processes that belong to this program."""
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    command = ["ps", "-ww", "-eo", "pid=,ppid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     return [int(pid) for pid, owner, args in rows if int(owner) == parent and "chatapp.engine.worker" in args]
 
