@@ -19,7 +19,7 @@ async def test_a_prompt_is_sent_answered_and_stored(open_chat: Open) -> None:
             "hello",
             "alpha one",
         ]
-        assert "alpha one" in chat.shown()
+        await chat.until(lambda: "alpha one" in chat.shown())
         assert chat.screen.composer.text == ""
         assert chat.app.focused is chat.screen.composer
 
@@ -61,7 +61,7 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
         assert reply.finish_reason == "cancelled"
         assert reply.text.startswith("word0 word1") and "word399" not in reply.text
         assert chat.texts()[1] == reply.text
-        assert "stopped here" in chat.shown()
+        await chat.until(lambda: "stopped here" in chat.shown())
         assert "Esc stop" not in chat.key_line()
 
 
@@ -98,7 +98,7 @@ async def test_prompt_is_kept_while_a_reply_is_being_written(open_chat: Open) ->
         await chat.write("next")
         await chat.press("enter")
         assert chat.screen.composer.text == "next"
-        assert "Esc stops it" in chat.shown()
+        await chat.until(lambda: "Esc stops it" in chat.shown())
         await chat.press("escape")
         await chat.settled()
 
@@ -110,10 +110,10 @@ async def test_an_engine_that_dies_is_one_line_and_the_next_message_works(open_c
         await chat.press("enter")
         await chat.until(lambda: "the engine was killed" in chat.shown())
         await chat.settled()
-        assert "send the message again" in chat.shown()
+        await chat.until(lambda: "send the message again" in chat.shown())
         reply = chat.store.conversations.path(1)[-1]
         assert (reply.text, reply.finish_reason) == ("one two ", "error")
-        assert "one two" in chat.shown()
+        await chat.until(lambda: "one two" in chat.shown())
         await chat.send("still there?")
         assert chat.texts()[-1] == "well again"
 
@@ -200,7 +200,7 @@ async def test_editing_ones_own_message_makes_a_branch_and_sends_it(open_chat: O
         await chat.press(*" again", "enter")
         await chat.until(lambda: chat.texts() == ["first again", "bravo two"])
         await chat.settled()
-        assert "1 reply on other branches" in chat.shown()
+        await chat.until(lambda: "1 reply on other branches" in chat.shown())
         await chat.press("up", "up", "left")
         await chat.until(lambda: chat.texts() == ["first", "alpha one"])
 
@@ -229,7 +229,7 @@ async def test_first_message_and_resume(open_chat: Open) -> None:
     async with open_chat(resume=1) as chat:
         assert chat.texts() == ["from the shell", "alpha one"]
     async with open_chat(resume=99) as chat:
-        assert "no conversation 99" in chat.shown().lower()
+        await chat.until(lambda: "no conversation 99" in chat.shown().lower())
 
 
 async def test_closing_while_a_reply_is_being_written_seals_it(open_chat: Open) -> None:

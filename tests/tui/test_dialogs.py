@@ -44,7 +44,7 @@ async def test_search_looks_into_titles_and_text(open_chat: Open) -> None:
         screen = await conversations(chat, 2)
         screen.query_one(Input).value = "alpha"
         await chat.until(lambda: [each.conversation.title for each in screen._found] == ["apples"])
-        assert "alpha one" in chat.shown()
+        await chat.until(lambda: "alpha one" in chat.shown())
         screen.query_one(Input).value = "pear"
         await chat.until(lambda: [each.conversation.title for each in screen._found] == ["pears"])
         screen.query_one(Input).value = "plums"
@@ -120,9 +120,9 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
         await chat.send("apples")
         await chat.press("slash")
         for command in COMMANDS:
-            assert f"/{command.name}" in chat.shown()
+            await chat.until(lambda name=command.name: f"/{name}" in chat.shown())
         await chat.press(*"ren")
-        assert "/rename TITLE" in chat.shown() and "/help" not in chat.shown()
+        await chat.until(lambda: "/rename TITLE" in chat.shown() and "/help" not in chat.shown())
         assert "Tab complete" in chat.key_line()
         await chat.press("tab")
         assert chat.screen.composer.text == "/rename"

@@ -49,8 +49,8 @@ async def test_replies_prompts_and_titles(open_chat: Open, text: str) -> None:
 async def test_html_and_markup_stay_visible(open_chat: Open) -> None:
     async with open_chat(script=["<b>bold</b> and [red]markup[/red] [/"]) as chat:
         await chat.send("hello [/")
-        assert "<b>bold</b> and [red]markup[/red] [/" in chat.shown()
-        assert "hello [/" in chat.shown()
+        await chat.until(lambda: "<b>bold</b> and [red]markup[/red] [/" in chat.shown())
+        await chat.until(lambda: "hello [/" in chat.shown())
 
 
 async def test_an_open_fence_is_shown_after_the_end(open_chat: Open) -> None:
@@ -62,9 +62,9 @@ async def test_an_open_fence_is_shown_after_the_end(open_chat: Open) -> None:
 async def test_line_breaks_of_a_reply_are_kept(open_chat: Open) -> None:
     async with open_chat(script=["first line\nsecond line"]) as chat:
         await chat.send("hello")
-        lines = chat.shown().splitlines()
-        assert any(line.strip() == "first line" for line in lines)
-        assert any(line.strip() == "second line" for line in lines)
+        await chat.until(
+            lambda: {"first line", "second line"} <= set(map(str.strip, chat.shown().splitlines()))
+        )
 
 
 async def test_a_link_asks_before_it_opens(open_chat: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ async def test_a_link_asks_before_it_opens(open_chat: Open, monkeypatch: pytest.
         paragraph = chat.screen.transcript.last_reply.query("MarkdownParagraph").first()
         await chat.pilot.click(paragraph, offset=(5, 0))
         await chat.until(lambda: isinstance(chat.app.screen, LinkScreen))
-        assert "https://example.org/x" in chat.shown()
+        await chat.until(lambda: "https://example.org/x" in chat.shown())
         assert opened == []
         await chat.press("o")
         assert opened == ["https://example.org/x"]

@@ -32,8 +32,8 @@ async def test_five_keys_rank_four_replies_and_activate_the_best(open_chat: Open
         assert ranking.shown == tuple(ids)
         assert ranking.milliseconds is not None and ranking.milliseconds >= 0
         assert chat.store.conversations.path(1)[-1].id == ids[1]
-        assert f"2 › 4 › 1 › 3   saved as ranking {ranking.id}" in chat.shown()
-        assert "1st" in chat.shown() and "/4" in chat.shown()
+        await chat.until(lambda: f"2 › 4 › 1 › 3   saved as ranking {ranking.id}" in chat.shown())
+        await chat.until(lambda: "1st" in chat.shown() and "/4" in chat.shown())
 
 
 async def test_undo_after_a_ranking(open_chat: Open) -> None:
@@ -90,9 +90,9 @@ async def test_backspace_and_the_order_line(open_chat: Open) -> None:
         await chat.send("hello")
         await chat.compare()
         await chat.press("2")
-        assert "Best first:  2 › _" in chat.shown()
+        await chat.until(lambda: "Best first:  2 › _" in chat.shown())
         await chat.press("backspace", "3")
-        assert "Best first:  3 › _" in chat.shown()
+        await chat.until(lambda: "Best first:  3 › _" in chat.shown())
         ids = [lane.reply for lane in chat.ranker.lanes]
         await chat.press("enter")  # the order so far
         await chat.ranked()
@@ -108,7 +108,7 @@ async def test_leaving_keeps_the_replies_and_ranks_nothing(open_chat: Open, key:
         await chat.ranked()
         assert chat.store.rankings.list() == []
         assert len(chat.store.conversations.children(1, 1)) == 4
-        assert "4 versions are kept" in chat.shown()
+        await chat.until(lambda: "4 versions are kept" in chat.shown())
         await chat.press("right")
         await chat.until(lambda: "◂ 2/4 ▸" in chat.shown())
         assert chat.texts()[-1] == chat.store.conversations.path(1)[-1].text
@@ -122,7 +122,7 @@ async def test_edit_one_while_ranking(open_chat: Open) -> None:
         await chat.compare()
         replaced = chat.ranker.lanes[2].reply
         await chat.press("e")
-        assert "Edit which one?" in chat.shown()
+        await chat.until(lambda: "Edit which one?" in chat.shown())
         await chat.press("3")
         await chat.until(lambda: len(chat.app.screen_stack) == 3)
         await chat.press("!", "enter")
@@ -189,7 +189,7 @@ async def test_ranking_while_replies_are_still_being_written(open_chat: Open) ->
         )
         unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
         await chat.press(str(unfinished.number))
-        assert "›" in chat.shown()  # it counts, and nothing is committed
+        await chat.until(lambda: "›" in chat.shown())  # it counts, and nothing is committed
         assert chat.store.rankings.list() == []
         await chat.press("backspace")
         done = next(lane for lane in chat.ranker.lanes if lane.complete)
@@ -286,8 +286,7 @@ async def test_lanes_stand_side_by_side_where_there_is_room(
         regions = [lane.region for lane in chat.ranker.lanes]
         assert (len({region.y for region in regions}) == 4) is narrow
         assert (len({region.x for region in regions}) == 4) is not narrow
-        for text in REPLIES_SHOWN:
-            assert text in chat.shown()
+        await chat.until(lambda: all(text in chat.shown() for text in REPLIES_SHOWN))
 
 
 REPLIES_SHOWN = ("alpha one", "bravo two", "charlie three", "delta four")
@@ -336,7 +335,7 @@ async def test_a_ranking_session_over_stored_conversations(open_chat: Open) -> N
         assert len(screen.query_one(Ranker).lanes) == 3
         await chat.press("2", "1")
         await wait_until(chat.pilot, lambda: ready(2))
-        assert "saved as ranking 1" in chat.shown()
+        await chat.until(lambda: "saved as ranking 1" in chat.shown())
         await chat.press("s")
         await wait_until(chat.pilot, lambda: ready(3))
         await chat.press("escape")
