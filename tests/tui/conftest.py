@@ -107,6 +107,10 @@ class Chat:
         lines = self.app.screen._compositor.render_strips()
         return "\n".join(strip.text.rstrip() for strip in lines)
 
+    def lines(self) -> set[str]:
+        """The lines on the screen, without margins."""
+        return {line.strip(" ▌") for line in self.shown().splitlines()}
+
     def key_line(self) -> str:
         """The last line."""
         return self.app.screen.query_one(KeyBar).render().plain

@@ -62,9 +62,7 @@ async def test_an_open_fence_is_shown_after_the_end(open_chat: Open) -> None:
 async def test_line_breaks_of_a_reply_are_kept(open_chat: Open) -> None:
     async with open_chat(script=["first line\nsecond line"]) as chat:
         await chat.send("hello")
-        await chat.until(
-            lambda: {"first line", "second line"} <= set(map(str.strip, chat.shown().splitlines()))
-        )
+        await chat.until(lambda: {"first line", "second line"} <= chat.lines())
 
 
 async def test_a_link_asks_before_it_opens(open_chat: Open, monkeypatch: pytest.MonkeyPatch) -> None:
