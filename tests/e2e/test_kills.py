@@ -38,7 +38,7 @@ def test_the_screen_outlives_its_engine(tmp_path: Path) -> None:
             [worker] = workers(terminal.pid)
             os.kill(worker, signal.SIGKILL)
             screen = terminal.wait(lambda _, number=number: finished(tmp_path) == number)
-            screen = terminal.wait("SIGKILL")
+            screen = terminal.wait(lambda screen: "SIGKILL" in screen and "Esc stop" not in screen)
             assert "Traceback" not in screen
             assert "Ask, or / for commands" in screen
             text, reason = replies(tmp_path)[-1]
