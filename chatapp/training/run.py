@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
 
 Row = TypeVar("Row")
+TIME_IS_UP = "the time is up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,13 @@ class Loop:
         decay: bool = True,
         clip: float = 1.0,
         checkpoint_seconds: float = 10.0,
+        checkpoint_every: int = 1,
         limits: Limits = Limits(),
         progress: Listener = silent,
     ) -> None:
         """`learning_rates`: other rates for parameters whose name contains the key. `warmup`: share of the steps
-        over which the rate rises; `decay`: it falls to nothing at the last step."""
+        over which the rate rises; `decay`: it falls to nothing at the last step. `checkpoint_every`: only after
+        multiples of so many steps."""
         import torch
         from accelerate import PartialState
 
@@ -84,7 +87,7 @@ class Loop:
         )
         self._planned = steps
         self._warmup, self._decay, self._clip = warmup, decay, clip
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._checkpoint_every = checkpoint_seconds, checkpoint_every
         self._limits, self._progress = limits, progress
         self._spent = 0.0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,11 +102,13 @@ class Loop:
             yield self.step
             now = time.monotonic()
             self._spent = already + now - begun
+            if self.step % self._checkpoint_every:
+                continue
             if now - saved >= self._checkpoint_seconds:
                 self.save()
                 saved = now
             if self._limits.max_minutes is not None and self._spent > 60 * self._limits.max_minutes:
-                self.stop("the time is up")
+                self.stop(TIME_IS_UP)
         self.save()
 
     def stop(self, why: str) -> None:
@@ -113,6 +118,33 @@ class Loop:
     def share(self, rows: Sequence[Row]) -> Sequence[Row]:
         """The part of a batch that this process works on."""
         return rows[self._process.process_index :: self._process.num_processes]
+
+    @property
+    def processes(self) -> int:
+        return self._process.num_processes
+
+    def mean(self, values: Sequence[float]) -> float:
+        """The mean over the values of all processes; 0 of none."""
+        import torch
+        from accelerate.utils import reduce
+
+        sums = torch.tensor([math.fsum(values), float(len(values))], dtype=torch.float64)
+        if self.processes > 1:
+            sums = reduce(sums, reduction="sum")
+        return float(sums[0] / sums[1].clamp_min(1.0))
+
+    def copy(self) -> dict[str, Tensor]:
+        """The trainable parameters as they are now."""
+        return {name: each.detach().clone() for name, each in self._parameters.items()}
+
+    def restore(self, copied: Mapping[str, Tensor]) -> None:
+        """Back to what `copy` gave; gradients are dropped."""
+        import torch
+
+        with torch.no_grad():
+            for name, each in self._parameters.items():
+                each.copy_(copied[name])
+        self._optimizer.zero_grad()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`: this process's terms, already divided by the size of the whole batch.
@@ -192,7 +224,7 @@ class Loop:
             "spent": self._spent,
             "stopped": self.stopped,
             "state": self.state,
-            "parameters": {name: each.detach().clone() for name, each in self._parameters.items()},
+            "parameters": self.copy(),
             "optimizer": self._optimizer.state_dict(),
         }
         with self._no_disk_left():
@@ -215,12 +247,11 @@ class Loop:
         content = torch.load(self.checkpoint, weights_only=True)
         if content["stage"] != self.stage or content["parameters"].keys() != self._parameters.keys():
             raise TrainingError(f"{self.folder} holds a run of another kind", "start a new run instead")
-        with torch.no_grad():
-            for name, each in self._parameters.items():
-                each.copy_(content["parameters"][name])
+        self.restore(content["parameters"])
         self._optimizer.load_state_dict(content["optimizer"])
         self.step, self.state, self._spent = content["step"], content["state"], content["spent"]
-        self.stopped = content["stopped"] if self.step < self.steps else None
+        # Whoever resumes gives it more time; every other reason to stop still holds.
+        self.stopped = None if content["stopped"] == TIME_IS_UP else content["stopped"]
         if self._process.is_main_process and lines.exists():
             kept = []
             for line in lines.read_text().splitlines(keepends=True):
