@@ -60,11 +60,15 @@ class AdapterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`lanes` replies to one prompt. Lane i samples with `sampling.seed + i`, so each can be had again alone."""
+    """`lanes` replies to one prompt. Lane i samples with `sampling.seed + i`.
+
+    The same request gives the same replies again. A lane alone follows the same random numbers, but numbers
+    round otherwise than in a batch, so it may part from its twin after some tokens (hardly at temperature 0).
+    """
 
     turns: Sequence[Turn]
-    """The active path, oldest first; the last turn is the user's. A leading system turn is kept when old turns
-    are dropped to fit."""
+    """The active path, oldest first; the last turn is the user's. A leading system turn is kept when old
+    turns are dropped to fit."""
     sampling: Sampling
     lanes: int = 1
     first_lane: int = 0
@@ -86,7 +90,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Some text of one lane. Complete Unicode characters only. Raw: make it terminal-safe before showing it."""
+    """Some text of one lane. Complete Unicode characters only. Raw: make it terminal-safe to show it."""
 
     lane: int
     text: str
@@ -123,7 +127,7 @@ class Engine(Protocol):
         """Switch the LoRA adapter without a reload; None is the base. Clears the KV cache."""
 
     def generate(self, request: Request) -> Iterator[Event]:
-        """Stream one request: `Started`, then `Delta`s of all lanes interleaved, one `LaneDone` for each lane.
+        """Stream one request: `Started`, then the `Delta`s of all lanes, one `LaneDone` for each lane.
 
         Closing the iterator early cancels the request. A request while another runs raises `EngineError`.
         """
@@ -132,7 +136,7 @@ class Engine(Protocol):
         """Tokens of this prompt, template included."""
 
     def cancel(self) -> None:
-        """Stop the running request within 200 ms; its lanes end with finish_reason `cancelled`. Any thread."""
+        """Stop the running request within 200 ms; its lanes end with reason `cancelled`. Any thread."""
 
     def close(self) -> None:
         """End the engine; idempotent."""

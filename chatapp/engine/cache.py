@@ -1,4 +1,4 @@
-"""What the engine remembers in the cache folder between runs: small JSON tables, and the SHA-256 of model files."""
+"""What the engine remembers in the cache folder between runs: small JSON tables, SHA-256 of model files."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def read_table(file: Path) -> dict[str, Any]:
 
 
 def write_table(file: Path, table: dict[str, Any]) -> None:
-    """Replace a cache file in one step. A cache that cannot be written is no error: it is only measured again."""
+    """Replace a cache file in one step. One that cannot be written is no error: it is found out again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             json.dump(table, out, indent=1)
-        os.replace(temporary, file)
+        Path(temporary).replace(file)
     except OSError:
         return

@@ -104,7 +104,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says of itself. Texts are as they stand in the file: make them terminal-safe to show them."""
+    """What a GGUF file says of itself. Texts are as in the file: make them terminal-safe to show them."""
 
     path: Path
     version: int

@@ -20,7 +20,7 @@ _N_CTX = 8192
 
 _CODE = (
     (
-        'Here is a small one:\n\n```python\ndef greet(name: str) -> str:\n    """A friendly line for `name`."""\n'
+        'Here is a small one:\n\n```python\ndef greet(name: str) -> str:\n    """A friendly line."""\n'
         '    return f"Hello, {name}!"\n\n\nprint(greet("world"))\n```\n\nIt prints **Hello, world!**'
     ),
     (
@@ -29,7 +29,8 @@ _CODE = (
         "`Counter.most_common(3)` then gives the three most frequent ones."
     ),
     (
-        "Two ways, from short to clear:\n\n1. A comprehension:\n\n```python\nsquares = [n * n for n in range(10)]\n```\n\n"
+        "Two ways, from short to clear:\n\n1. A comprehension:\n\n"
+        "```python\nsquares = [n * n for n in range(10)]\n```\n\n"
         "2. A loop, when each step does *more* than one thing."
     ),
     (
@@ -43,11 +44,12 @@ _RANKING = (
         "`=` ties two, `x` says that all are bad."
     ),
     (
-        "Ranking is quick:\n\n- `1` to `9` place the replies from best to worst\n- `=` ties\n- `x` is *all bad*\n"
-        "- `Enter` commits"
+        "Ranking is quick:\n\n- `1` to `9` place the replies from best to worst\n- `=` ties\n"
+        "- `x` is *all bad*\n- `Enter` commits"
     ),
     (
-        "Ask for alternatives with `Ctrl+R`. I write three more replies beside this one and you put them in order. "
+        "Ask for alternatives with `Ctrl+R`. I write three more replies beside this one, "
+        "and you put them in order. "
         "`chatapp train` learns from those orders."
     ),
 )
@@ -140,7 +142,7 @@ class ScriptedEngine:
         self.adapter = adapter
 
     def fail_after(self, deltas: int, error: EngineError | None = None) -> None:
-        """Make the next request raise after `deltas` deltas: `error`, or `EngineDied` as if it had been killed."""
+        """Make the next request raise `error` after `deltas` deltas; `EngineDied` unless it is given."""
         self._failure = (deltas, error or EngineDied("the engine was killed (SIGKILL)"))
 
     def generate(self, request: Request) -> Iterator[Event]:

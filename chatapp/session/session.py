@@ -16,6 +16,7 @@ from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
 from chatapp.engine.base import AdapterSpec, Engine, ModelInfo, ModelSpec, Request
 from chatapp.session.alternatives import distinct_replies
+from chatapp.session.judging import rank_and_show
 from chatapp.session.stores import Stores
 from chatapp.session.undo import UndoStack
 from chatapp.session.updates import Update
@@ -216,11 +217,7 @@ class Session:
         store = self.store
         message = store.conversations.message(prompt)
         before = self._active_child(message.conversation, prompt)
-        ranking = store.rankings.add(
-            prompt, shown, tiers, all_bad=all_bad, tags=tags, milliseconds=milliseconds, source=source
-        )
-        if tiers and (before is None or before.id not in tiers[0]):
-            store.conversations.activate(tiers[0][0])
+        ranking = rank_and_show(store, prompt, shown, tiers, all_bad, tags, milliseconds, source)
 
         def back() -> None:
             self.store.rankings.retract(ranking.id)

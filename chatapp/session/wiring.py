@@ -56,6 +56,15 @@ class House:
         self.catalogue = Catalogue(self.paths, self.settings)
         return self
 
+    def forget(self, copy: bool = False) -> None:
+        """Keep nothing of what comes: the database is thrown away, empty or a copy of the real one."""
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="chatapp-")
+        path = Path(self._folder.name) / "forgotten.db"
+        if copy:
+            self.stores.here().backup(path)
+        self.stores.close()
+        self.stores = Stores(path)
+
     def store(self) -> Store:
         """The store of the calling thread."""
         return self.stores.here()

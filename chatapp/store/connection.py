@@ -17,7 +17,7 @@ Row = sqlite3.Row
 
 
 class Connection:
-    """A connection belongs to the thread that made it. Outside of `transaction` each statement commits by itself."""
+    """Belongs to the thread that made it. Outside of `transaction` each statement commits by itself."""
 
     def __init__(self, path: Path) -> None:
         with sqlite_errors():
@@ -55,7 +55,7 @@ class Connection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Takes the write lock first, so it waits for another writer and never fails half way."""
+        """All or nothing. Takes the write lock first, so that it cannot lose it to another half way."""
         if self.db.conn.in_transaction:
             yield
             return
@@ -107,7 +107,7 @@ def storable(text: str) -> str:
 
 
 def now() -> str:
-    """This moment as the database writes it: ISO 8601 in UTC, always with microseconds, so that text sorts."""
+    """This moment as the database writes it: ISO 8601 in UTC with microseconds, so that text sorts."""
     return to_iso(datetime.now(UTC).timestamp())
 
 

@@ -39,10 +39,10 @@ class Conversations:
         return self.get(id)
 
     def get(self, id: int) -> Conversation:
-        row = self._connection.row(f"{_CONVERSATION} WHERE conversations.id = ?", (id,))
-        if row is None:
-            raise NotFound(f"there is no conversation {id}", "list them with `chatapp history list`")
-        return rows.conversation(row)
+        self._check_exists(id)
+        return rows.conversation(
+            self._connection.rows(f"{_CONVERSATION} WHERE conversations.id = ?", (id,))[0]
+        )
 
     def list(self, limit: int | None = None, deleted: bool = False) -> builtins.list[Conversation]:
         """Those that are there (or, with `deleted`, those that were deleted), last changed first."""
@@ -71,7 +71,11 @@ class Conversations:
         self._set(id, "deleted = NULL", ())
 
     def _set(self, id: int, change: str, values: Sequence[str]) -> None:
-        if not self._connection.write(f"UPDATE conversations SET {change} WHERE id = ?", (*values, id)):
+        self._check_exists(id)
+        self._connection.write(f"UPDATE conversations SET {change} WHERE id = ?", (*values, id))
+
+    def _check_exists(self, id: int) -> None:
+        if not self._connection.rows("SELECT id FROM conversations WHERE id = ?", (id,)):
             raise NotFound(f"there is no conversation {id}", "list them with `chatapp history list`")
 
     # Reading messages
@@ -84,9 +88,10 @@ class Conversations:
 
     def messages(self, conversation: int, deleted: bool = False) -> builtins.list[Message]:
         """Every branch, by id; with `deleted`, the deleted ones too."""
-        self.get(conversation)
+        self._check_exists(conversation)
         found = self._connection.rows(
-            f"{rows.MESSAGE} WHERE conversation = ? {'' if deleted else 'AND deleted IS NULL'} ORDER BY messages.id",
+            f"{rows.MESSAGE} WHERE conversation = ? {'' if deleted else 'AND deleted IS NULL'}"
+            " ORDER BY messages.id",
             (conversation,),
         )
         return [rows.message(row) for row in found]
@@ -101,7 +106,7 @@ class Conversations:
 
     def path(self, conversation: int) -> builtins.list[Message]:
         """What the reader sees: from the active first message on, always the active child."""
-        self.get(conversation)
+        self._check_exists(conversation)
         found = self._connection.rows(
             f"{rows.MESSAGE} JOIN active_paths USING (id) WHERE active_paths.conversation = ? ORDER BY depth",
             (conversation,),
@@ -114,7 +119,8 @@ class Conversations:
         found = self._connection.rows(
             "WITH RECURSIVE up (id, parent, height) AS ("
             " SELECT id, parent, 0 FROM messages WHERE id = ? UNION ALL"
-            " SELECT messages.id, messages.parent, height + 1 FROM messages JOIN up ON messages.id = up.parent)"
+            " SELECT messages.id, messages.parent, height + 1"
+            " FROM messages JOIN up ON messages.id = up.parent)"
             f" {rows.MESSAGE} JOIN up USING (id) ORDER BY height DESC",
             (message,),
         )
@@ -198,7 +204,7 @@ class Conversations:
         finish_reason: FinishReason | None,
         writing: bool = False,
     ) -> int:
-        self.get(conversation)
+        self._check_exists(conversation)
         if parent is not None:
             above = self.message(parent)
             if above.conversation != conversation:
@@ -232,7 +238,8 @@ class Conversations:
 
     def _make_active(self, message: Message) -> None:
         self._connection.write(
-            "UPDATE messages SET active = 0 WHERE conversation = ? AND parent IS ? AND active AND deleted IS NULL",
+            "UPDATE messages SET active = 0"
+            " WHERE conversation = ? AND parent IS ? AND active AND deleted IS NULL",
             (message.conversation, message.parent),
         )
         self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message.id,))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from chatapp.core.errors import StoreError
+from chatapp.store.archive import Archive
 from chatapp.store.connection import Connection, sqlite_errors
 from chatapp.store.conversations import Conversations
 from chatapp.store.groups import Groups
@@ -27,6 +28,7 @@ class Store:
         self.rankings = Rankings(connection)
         self.search = Search(connection)
         self.groups = Groups(connection, self.conversations, self.rankings)
+        self.archive = Archive(connection, self.conversations, self.rankings)
 
     def close(self) -> None:
         self._connection.close()

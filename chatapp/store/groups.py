@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Message, Origin, Provenance, Turn
+from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
 from chatapp.store.connection import Connection, storable
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
@@ -20,11 +20,12 @@ class Groups:
     def list(self) -> list[Group]:
         """Everything in force: rankings, then demonstrations, then thumbs, each oldest first."""
         groups = []
+        systems = {row["id"]: row["system"] for row in self._connection.rows("SELECT * FROM conversations")}
         for ranking in self._rankings.list():
             place = {reply: index for index, reply in enumerate(ranking.shown)}
             groups.append(
                 Group(
-                    self._turns(ranking.prompt),
+                    self._turns(ranking.prompt, systems),
                     tuple(self._reply(reply) for reply in ranking.shown),
                     tuple(tuple(place[reply] for reply in tier) for tier in ranking.tiers),
                     ranking.all_bad,
@@ -37,51 +38,55 @@ class Groups:
             )
         for made in self._rankings.demonstrations():
             replies = tuple(self._reply(reply) for reply in (made.reply, *made.replaces))
-            groups.append(Group(self._turns(made.prompt), replies, demonstration=0, created=made.created))
+            groups.append(
+                Group(self._turns(made.prompt, systems), replies, demonstration=0, created=made.created)
+            )
         for thumb in self._rankings.thumbs():
             message = self._conversations.message(thumb.reply)
             if message.parent is not None:
                 reply = GroupReply(message.text, message.origin, _model(message), thumb.value)
-                groups.append(Group(self._turns(message.parent), (reply,), created=thumb.created))
+                groups.append(Group(self._turns(message.parent, systems), (reply,), created=thumb.created))
         return groups
 
     def _reply(self, id: int) -> GroupReply:
         message = self._conversations.message(id)
         return GroupReply(message.text, message.origin, _model(message))
 
-    def _turns(self, prompt: int) -> tuple[Turn, ...]:
+    def _turns(self, prompt: int, systems: dict[int, str]) -> tuple[Turn, ...]:
         path = self._conversations.ancestors(prompt)
-        system = self._conversations.get(path[0].conversation).system
+        system = systems[path[0].conversation]
         first = (Turn("system", system),) if system and path[0].role != "system" else ()
         return (*first, *(Turn(each.role, each.text) for each in path))
 
     def add(self, groups: Iterable[Group], title: str, source: str) -> int:
         """Put groups into one new conversation named `title`, all of them or none; how many there were.
 
-        Groups that begin with the same turns share these turns, so dialogue trees become trees again. `source`
-        is noted with each ranking that does not come with one of its own.
+        Groups that begin with the same turns share these turns, so dialogue trees become trees again.
+        `source` is noted with each ranking, for example `import:FILE`.
         """
         with self._connection.transaction():
             conversation = self._conversations.create(title).id
             known: dict[tuple[int | None, str, str], int] = {}
             count = 0
             for group in groups:
-                self._add(group, conversation, known, source)
+                best = self._add(group, conversation, known, source)
+                if count == 0:
+                    self._conversations.activate(best)
                 count += 1
             return count
 
     def _add(
         self, group: Group, conversation: int, known: dict[tuple[int | None, str, str], int], source: str
-    ) -> None:
+    ) -> int:
+        """Id of the reply that the group says is best, or of its first one."""
         if not group.prompt or not group.replies:
             raise UsageError("a group needs a prompt and a reply")
         parent: int | None = None
         for turn in group.prompt:
             key = (parent, turn.role, storable(turn.text))
             if key not in known:
-                origin: Origin = "import"
                 known[key] = self._conversations.add(
-                    conversation, parent, turn.role, turn.text, origin, activate=parent is None and not known
+                    conversation, parent, turn.role, turn.text, "import", activate=False
                 ).id
             parent = known[key]
         assert parent is not None
@@ -94,6 +99,7 @@ class Groups:
                 "assistant",
                 reply.text,
                 reply.origin,
+                finish_reason="stop" if reply.origin == "model" else None,
                 provenance=provenance,
                 activate=False,
             ).id
@@ -114,6 +120,8 @@ class Groups:
         if group.demonstration is not None:
             made = ids[group.demonstration]
             self._rankings.demonstrate(parent, made, [id for id in ids if id != made])
+            return made
+        return ids[group.tiers[0][0]] if group.tiers else ids[0]
 
 
 def _model(message: Message) -> str | None:

@@ -244,7 +244,8 @@ def m0003_search(db: Database) -> None:
     for statement in (
         """
         CREATE VIRTUAL TABLE messages_fts USING fts5 (
-            text, tokenize='unicode61 remove_diacritics 2', prefix='2 3', content="messages", content_rowid="id"
+            text, tokenize='unicode61 remove_diacritics 2', prefix='2 3',
+            content="messages", content_rowid="id"
         )
         """,
         """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from chatapp.core.errors import NotFound, UsageError
-from chatapp.core.types import Demonstration, Message, Ranking, Thumb, Tiers
+from chatapp.core.types import Demonstration, Ranking, Thumb, Tiers
 from chatapp.store import rows
 from chatapp.store.connection import Connection, Row, now, storable
 
@@ -34,8 +34,8 @@ class Rankings:
     ) -> Ranking:
         """Append one ranking of finished replies to `prompt`.
 
-        Errors: `UsageError` where a reply does not answer `prompt`, is unfinished or deleted, stands twice, is
-        ranked and was not shown, or where `all_bad` and `tiers` contradict each other.
+        Errors: `UsageError` where a reply does not answer `prompt`, is unfinished or deleted, stands twice,
+        is ranked and was not shown, or where `all_bad` and `tiers` contradict each other.
         """
         with self._connection.transaction():
             self._check(prompt, shown, tiers, all_bad)
@@ -81,7 +81,7 @@ class Rankings:
         return self._newest("prompt = ?1", prompt)
 
     def rank_of(self, reply: int) -> int | None:
-        """The tier of a reply in the newest ranking in force that showed it: 1 is best, ties share a number."""
+        """The tier of a reply in the newest ranking in force that showed it: 1 is best, ties share it."""
         row = self._connection.row(
             "SELECT tier FROM ranking_event_replies JOIN rankings_in_force ON id = ranking"
             " WHERE reply = ? ORDER BY id DESC LIMIT 1",
@@ -90,8 +90,10 @@ class Rankings:
         return None if row is None else row["tier"]
 
     def retract(self, id: int) -> None:
-        """Take a ranking back, along with the later events that only changed its tags. What it had replaced is
-        in force again."""
+        """Take a ranking back, along with later events that only changed its tags.
+
+        What it had replaced is in force again.
+        """
         with self._connection.transaction():
             self.get(id)
             self._connection.write(
@@ -148,7 +150,8 @@ class Rankings:
             for place, reply in enumerate(replies, start=1)
         }
         self._connection.write_many(
-            "INSERT INTO ranking_event_replies (ranking, position, reply, tier, place) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO ranking_event_replies (ranking, position, reply, tier, place)"
+            " VALUES (?, ?, ?, ?, ?)",
             [
                 (id, position, reply, *places.get(reply, (None, None)))
                 for position, reply in enumerate(shown, start=1)

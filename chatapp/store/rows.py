@@ -19,7 +19,8 @@ UPDATE_PROVENANCE = f"UPDATE replies SET {', '.join(f'{name} = ?' for name in _C
 SUBTREE = (
     "WITH RECURSIVE below (id) AS (SELECT ? UNION ALL"
     " SELECT messages.id FROM messages JOIN below ON parent = below.id"
-    " AND conversation = (SELECT conversation FROM messages AS top WHERE top.id = below.id)) SELECT id FROM below"
+    " AND conversation = (SELECT conversation FROM messages AS top WHERE top.id = below.id))"
+    " SELECT id FROM below"
 )
 
 

@@ -10,7 +10,7 @@ from chatapp.store.connection import Connection, Row, from_iso, storable
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One message that matches. `snippet` is a piece of its raw text: make it terminal-safe before showing it."""
+    """One message that matches. `snippet` is a piece of its raw text: make it terminal-safe to show it."""
 
     conversation: int
     message: int
@@ -31,8 +31,11 @@ _WORDS = f"""
     {_VISIBLE} ORDER BY messages.id DESC LIMIT ?2
 """
 _SUBSTRING = f"""
-    SELECT messages.*, title, substr(messages.text, max(1, instr(lower(messages.text), lower(?3)) - 40), 120) AS snippet
-    FROM (SELECT id FROM messages WHERE text LIKE ?1 ESCAPE '\\' AND writer_pid IS NULL ORDER BY id DESC) AS found
+    SELECT messages.*, title,
+        substr(messages.text, max(1, instr(lower(messages.text), lower(?3)) - 40), 120) AS snippet
+    FROM (
+        SELECT id FROM messages WHERE text LIKE ?1 ESCAPE '\\' AND writer_pid IS NULL ORDER BY id DESC
+    ) AS found
     {_VISIBLE} ORDER BY messages.id DESC LIMIT ?2
 """
 

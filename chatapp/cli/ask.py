@@ -1,0 +1,231 @@
+"""`chatapp ask`: replies without a screen."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from chatapp.cli.arguments import choose_demo, conversation_of, house_of, with_optional_value
+from chatapp.cli.output import note, say, say_json
+from chatapp.core.errors import ChatappError, UsageError
+
+if TYPE_CHECKING:
+    from chatapp.core.types import Message, Sampling
+    from chatapp.session.session import Session
+    from chatapp.session.wiring import House
+
+
+class AskCommand(TyperCommand):
+    """Takes `--continue` with and without an id."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_optional_value(args, frozenset({"-c", "--continue"}), "last"))
+
+
+def ask(
+    ctx: typer.Context,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="The message; piped input is put before it.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option("-a", "--adapter", metavar="NAME", help="Name of an adapter; `base` for none."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
+    ] = None,
+    alternatives: Annotated[
+        int,
+        typer.Option(
+            "-n", "--alternatives", metavar="N", min=1, max=9, help="How many different replies to write."
+        ),
+    ] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=2**31 - 1, help="The same seed gives the same replies."
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="T", min=0.0, max=10.0, help="0 always takes the likeliest."),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", metavar="P", min=0.0, max=1.0, help="Share of probability to sample from."),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", metavar="N", min=0, help="How many of the likeliest tokens; 0 is all."),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            "--min-p",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Leave out tokens below this share of the likeliest.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", metavar="N", min=1, help="Length of a reply at most, in tokens."),
+    ] = None,
+    go_on: Annotated[
+        str | None,
+        typer.Option(
+            "-c", "--continue", metavar="[ID]", help="Go on with a conversation, by default the last."
+        ),
+    ] = None,
+    extract: Annotated[
+        bool, typer.Option("-x", "--extract", help="Print the first code block alone.")
+    ] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Keep nothing of it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Scripted replies; no model, nothing is kept.")
+    ] = False,
+) -> None:
+    """Write one reply, or several different ones, to standard output.
+
+    \b
+    Examples:
+      chatapp ask "What can you do?"
+      cat notes.txt | chatapp ask "Sum this up"
+      chatapp ask "A name for a cat" -n 4 --seed 7 --json
+      chatapp ask -c "And for a dog?"
+    """
+    message = _message(" ".join(text or []))
+    if demo:
+        choose_demo(ctx)
+    house = house_of(ctx)
+    given = {"model": model, "adapter": adapter, "system": system}
+    house.with_settings(**{name: value for name, value in given.items() if value is not None})
+    where = None if go_on is None else conversation_of(house, go_on).id
+    if no_save:
+        house.forget(copy=where is not None)
+    session = house.session(where)
+    if where is not None and system is not None:
+        session.set_system(system)
+    sampling = house.settings.sampling
+    if alternatives > 1:
+        sampling = replace(sampling, temperature=house.settings.alternatives_temperature)
+    flags = {
+        "seed": seed,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "max_tokens": max_tokens,
+    }
+    sampling = replace(sampling, **{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+
+    prompt = session.begin(message)
+    plain = not as_json and not extract
+    replies = _replies(session, prompt, alternatives, sampling, stream=plain)
+    if not replies:
+        raise ChatappError("no reply came", "try again, or another model with -m")
+    if len(replies) < alternatives:
+        note(f"note: {len(replies)} of {alternatives}: the others repeated one of these or were empty")
+    if as_json:
+        say_json(_as_json(house, prompt, replies, saved=not no_save))
+    elif extract:
+        say(_first_code_block(replies[0].text))
+    elif alternatives > 1:
+        for place, reply in enumerate(replies, start=1):
+            say(f"{place}. (message {reply.id})\n{reply.text.strip()}\n")
+
+
+def _message(text: str) -> str:
+    """TEXT after what is piped in. Errors: `UsageError` when there is neither."""
+    piped = ""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    whole = "\n\n".join(part for part in (piped, text.strip()) if part)
+    if not whole:
+        raise UsageError("there is nothing to ask", 'give a text: chatapp ask "…", or pipe one in')
+    return whole
+
+
+def _replies(session: Session, prompt: Message, n: int, sampling: Sampling, stream: bool) -> list[Message]:
+    """Run the request; with `stream`, a single reply is written as it comes."""
+    from chatapp.session.updates import Dropped, Finished, Removed, Replaced, Text
+
+    if n == 1:
+        updates = session.stream(prompt.id, sampling=sampling)
+    else:
+        updates = session.alternatives(prompt.id, n, sampling=sampling)
+    lanes: dict[int, Message] = {}
+    last = "\n"
+    try:
+        with closing(_closable(updates)) as running:
+            for update in running:
+                match update:
+                    case Text(delta=delta) if stream and n == 1:
+                        say(delta, end="")
+                        last = delta[-1:] or last
+                    case Dropped(turns):
+                        note(f"note: the oldest {turns} turns did not fit into the context and were left out")
+                    case Finished(reply, lane):
+                        lanes[lane] = reply
+                    case Replaced(lane=lane) | Removed(lane=lane):
+                        lanes.pop(lane, None)
+    finally:
+        if last != "\n":
+            say("")
+    replies = [lanes[lane] for lane in sorted(lanes)]
+    if n > 1 and replies:
+        session.activate(replies[0].id)
+    return replies
+
+
+def _closable(updates: Iterator[Any]) -> Any:
+    """The iterators of a session are generators; closing one seals what it has written."""
+    return updates
+
+
+def _as_json(house: House, prompt: Message, replies: list[Message], saved: bool) -> dict[str, Any]:
+    sources = [reply.provenance for reply in replies if reply.provenance is not None]
+    return {
+        "conversation": prompt.conversation if saved else None,
+        "prompt": prompt.id if saved else None,
+        "replies": [
+            {
+                "id": reply.id if saved else None,
+                "text": reply.text,
+                "finish_reason": reply.finish_reason,
+                "prompt_tokens": source.prompt_tokens,
+                "completion_tokens": source.completion_tokens,
+                "seconds": source.seconds,
+                "first_token_seconds": source.first_token_seconds,
+                "seed": source.sampling.seed,
+            }
+            for reply, source in zip(replies, sources, strict=True)
+        ],
+        "model": sources[0].model,
+        "adapter": sources[0].adapter,
+    }
+
+
+def _first_code_block(text: str) -> str:
+    """What stands in the first fence. Errors: `ChatappError` when there is none."""
+    fence = re.search(
+        r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    if fence is None:
+        raise ChatappError(
+            "there is no code block in the reply", "leave out --extract to read the whole reply"
+        )
+    return fence.group(2).rstrip("\n")

@@ -1,0 +1,312 @@
+"""`chatapp history`: stored conversations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from chatapp.cli.arguments import conversation_of, house_of, number
+from chatapp.cli.output import iso, moment, note, say, say_json, say_table
+
+if TYPE_CHECKING:
+    from chatapp.core.types import Conversation, Message
+    from chatapp.store.database import Store
+
+app = typer.Typer(help="Stored conversations: list, read, search, move.", no_args_is_help=True)
+
+Which = Annotated[str, typer.Argument(metavar="ID", help="Of a conversation; `last` is the newest.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_conversations(
+    ctx: typer.Context,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only so many.")] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Those that were deleted instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List conversations, last changed first.
+
+    \b
+    Example:
+      chatapp history list --limit 10
+    """
+    found = house_of(ctx).store().conversations.list(limit, deleted)
+    if as_json:
+        say_json([_summary(each) for each in found])
+        return
+    rows = [
+        (each.id, each.title or "untitled", each.messages, each.model or "", moment(each.updated))
+        for each in found
+    ]
+    say_table(("id", "title", "messages", "model", "changed"), rows)
+
+
+@app.command("show")
+def show(ctx: typer.Context, which: Which, as_json: AsJson = False) -> None:
+    """Print a conversation with all of its branches.
+
+    Where a message has several versions, each is numbered and what follows it is indented.
+
+    \b
+    Example:
+      chatapp history show last
+    """
+    house = house_of(ctx)
+    store = house.store()
+    conversation = conversation_of(house, which)
+    messages = store.conversations.messages(conversation.id)
+    if as_json:
+        shown = [_message(store, each) for each in messages]
+        say_json(_summary(conversation) | {"system": conversation.system, "messages": shown})
+        return
+    say(
+        f"{conversation.title or 'untitled'} (conversation {conversation.id}, {moment(conversation.created)})"
+    )
+    if conversation.system:
+        say(f"\nSystem: {conversation.system}")
+    for line in _tree(store, messages):
+        say(line)
+
+
+@app.command("search")
+def search(
+    ctx: typer.Context,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words that a message must hold.")],
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Only so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Search in all messages, newest first.
+
+    \b
+    Example:
+      chatapp history search "lake coffee"
+    """
+    hits = house_of(ctx).store().search.query(query, limit)
+    if as_json:
+        say_json(
+            [
+                {
+                    "conversation": hit.conversation,
+                    "message": hit.message,
+                    "title": hit.title,
+                    "role": hit.role,
+                    "snippet": hit.snippet,
+                    "created": iso(hit.created),
+                }
+                for hit in hits
+            ]
+        )
+        return
+    rows = [
+        (hit.conversation, hit.title, hit.message, hit.role, hit.snippet, moment(hit.created)) for hit in hits
+    ]
+    say_table(("id", "title", "message", "who", "text", "written"), rows)
+
+
+@app.command("rename")
+def rename(
+    ctx: typer.Context,
+    which: Which,
+    title: Annotated[list[str], typer.Argument(metavar="TITLE", help="The new title.")],
+) -> None:
+    """Give a conversation another title.
+
+    \b
+    Example:
+      chatapp history rename 12 "Coffee in Oakland"
+    """
+    house = house_of(ctx)
+    conversation = conversation_of(house, which)
+    house.store().conversations.rename(conversation.id, " ".join(title))
+
+
+@app.command("delete")
+def delete(ctx: typer.Context, which: Which) -> None:
+    """Delete a conversation. It can be restored.
+
+    \b
+    Example:
+      chatapp history delete 12
+    """
+    house = house_of(ctx)
+    conversation = conversation_of(house, which)
+    house.store().conversations.delete(conversation.id)
+    note(
+        f"deleted conversation {conversation.id}; `chatapp history restore {conversation.id}` brings it back"
+    )
+
+
+@app.command("restore")
+def restore(ctx: typer.Context, which: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Bring a deleted conversation back.
+
+    \b
+    Example:
+      chatapp history restore 12
+    """
+    house_of(ctx).store().conversations.restore(number(which))
+
+
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Of conversations; without one, all of them."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The file to write; standard output without it."),
+    ] = None,
+    format: Annotated[
+        Literal["jsonl", "markdown"],
+        typer.Option("--format", help="jsonl holds every branch and judgement; markdown what one sees."),
+    ] = "jsonl",
+) -> None:
+    """Write conversations to a file that `history import` reads, or to Markdown.
+
+    \b
+    Examples:
+      chatapp history export -o all.jsonl
+      chatapp history export last --format markdown
+    """
+    from chatapp.cli.history_files import as_jsonl, as_markdown, write_file
+
+    house = house_of(ctx)
+    store = house.store()
+    chosen = [conversation_of(house, each) for each in which] if which else store.conversations.list()[::-1]
+    written = as_jsonl(store, chosen) if format == "jsonl" else as_markdown(store, chosen)
+    if out is None:
+        for text in written:
+            say(text, end="")
+        return
+    write_file(out, written)
+    note(f"wrote {len(chosen)} conversations to {out}")
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `history export` wrote as jsonl.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read conversations that `history export` wrote, with their branches and judgements.
+
+    \b
+    Example:
+      chatapp history import all.jsonl
+    """
+    from chatapp.cli.history_files import read_jsonl
+
+    report = read_jsonl(house_of(ctx).store(), file)
+    if as_json:
+        say_json(report)
+        return
+    note(
+        f"read {len(report['conversations'])} conversations; {len(report['problems'])} lines were passed over"
+    )
+    for problem in report["problems"]:
+        note(problem)
+
+
+@app.command("backup")
+def backup(
+    ctx: typer.Context,
+    to: Annotated[Path, typer.Argument(metavar="FILE", help="A file that does not exist yet.")],
+) -> None:
+    """Copy the whole database, also while a chat is open.
+
+    \b
+    Example:
+      chatapp history backup ~/chatapp-backup.db
+    """
+    house_of(ctx).store().backup(to.expanduser().absolute())
+    note(f"wrote {to}")
+
+
+@app.command("path")
+def path(ctx: typer.Context) -> None:
+    """Print where the database lies.
+
+    \b
+    Example:
+      sqlite3 "$(chatapp history path)" .schema
+    """
+    say(str(house_of(ctx).paths.database))
+
+
+def _summary(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "created": iso(conversation.created),
+        "updated": iso(conversation.updated),
+        "messages": conversation.messages,
+        "model": conversation.model,
+    }
+
+
+def _message(store: Store, message: Message) -> dict[str, Any]:
+    source = message.provenance
+    return {
+        "id": message.id,
+        "parent": message.parent,
+        "role": message.role,
+        "text": message.text,
+        "active": message.active,
+        "origin": message.origin,
+        "rank": store.rankings.rank_of(message.id) if message.role == "assistant" else None,
+        "thumb": store.rankings.thumb_of(message.id) if message.role == "assistant" else 0,
+        "created": iso(message.created),
+        "finish_reason": message.finish_reason,
+        "model": source.model if source else None,
+        "adapter": source.adapter if source else None,
+    }
+
+
+def _tree(store: Store, messages: list[Message]) -> list[str]:
+    """The branches as text, depth first; a fork indents what follows each of its versions."""
+    from chatapp.session.tree import children
+
+    lines: list[str] = []
+    waiting: list[tuple[Message, int, str]] = []
+
+    def add(parent: int | None, depth: int) -> None:
+        family = children(messages, parent)
+        forked = len(family) > 1
+        for place, each in reversed(list(enumerate(family, start=1))):
+            version = f"  {place}/{len(family)}{' shown' if each.active else ''}" if forked else ""
+            waiting.append((each, depth + forked, version))
+
+    add(None, 0)
+    while waiting:
+        message, depth, version = waiting.pop()
+        indent = "  " * depth
+        lines += ["", f"{indent}[{message.id}] {_who(message)}{version}{_judged(store, message)}"]
+        lines += [f"{indent}{line}" for line in message.text.splitlines()]
+        add(message.id, depth)
+    return lines
+
+
+def _who(message: Message) -> str:
+    if message.role == "user":
+        return "You"
+    if message.role == "system":
+        return "System"
+    if message.origin == "edit":
+        return "You, as the reply should be"
+    source = message.provenance
+    name = "Reply" if source is None else source.model + (f" with {source.adapter}" if source.adapter else "")
+    cut_off = message.finish_reason not in (None, "stop")
+    return f"{name} ({message.finish_reason})" if cut_off else name
+
+
+def _judged(store: Store, message: Message) -> str:
+    if message.role != "assistant":
+        return ""
+    rank = store.rankings.rank_of(message.id)
+    thumb = store.rankings.thumb_of(message.id)
+    return (f"  rank {rank}" if rank else "") + {1: "  thumb up", -1: "  thumb down", 0: ""}[thumb]

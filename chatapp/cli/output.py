@@ -1,0 +1,69 @@
+"""How commands write: terminal-safe text, JSON, and tables that are plain lines where no terminal is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from chatapp.core.sanitize import one_line, terminal_safe
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Write text that may come from anywhere to standard output."""
+    sys.stdout.write(terminal_safe(text) + end)
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Write one line for the person at the terminal to standard error."""
+    sys.stderr.write(one_line(text, 1000) + "\n")
+    sys.stderr.flush()
+
+
+def say_json(value: Any) -> None:
+    """Write JSON. Everything outside ASCII is escaped, so nothing in it can steer a terminal."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write rows: aligned under their columns on a terminal, separated by tabs elsewhere."""
+    cells = [[one_line(str(cell), 500) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            sys.stdout.write("\t".join(row) + "\n")
+        sys.stdout.flush()
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(Text(column), overflow="ellipsis", no_wrap=column not in ("title", "text"))
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def moment(seconds: float) -> str:
+    """A time in the user's own zone."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def iso(seconds: float) -> str:
+    """A time as JSON has it: ISO 8601 with the zone."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+def bytes_in_words(count: int) -> str:
+    """A size, for people: `8.7 MB`."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,50 @@
+"""From the bytes of one lane's tokens to text: whole characters, nothing of a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class LaneText:
+    """Decodes UTF-8 across tokens and ends at a stop string, however the tokens cut it.
+
+    Text that may become a stop string is held back until it is decided. Invalid bytes become U+FFFD.
+    """
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop = tuple(each for each in stop if each)
+        self._held = ""
+        self.stopped = False
+        """Whether a stop string was found; nothing more comes after it."""
+
+    def feed(self, piece: bytes) -> str:
+        """The text that `piece` completes; empty when it completes none."""
+        return self._advance(self._decoder.decode(piece), final=False)
+
+    def finish(self) -> str:
+        """What was held back, at the end of the reply."""
+        return self._advance(self._decoder.decode(b"", final=True), final=True)
+
+    def _advance(self, text: str, final: bool) -> str:
+        if self.stopped:
+            return ""
+        text = self._held + text
+        found = [place for each in self._stop if (place := text.find(each)) >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        kept = 0 if final else self._undecided(text)
+        self._held = text[len(text) - kept :]
+        return text[: len(text) - kept]
+
+    def _undecided(self, text: str) -> int:
+        """How many characters at the end of `text` could be the beginning of a stop string."""
+        longest = 0
+        for each in self._stop:
+            for length in range(min(len(each) - 1, len(text)), longest, -1):
+                if text.endswith(each[:length]):
+                    longest = length
+                    break
+        return longest

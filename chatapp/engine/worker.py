@@ -1,0 +1,309 @@
+"""The engine's child process: takes commands on standard input, answers on standard output, runs llama.cpp.
+
+Started by `client`. The main thread works; a second one reads, so that a cancel is taken in the middle of a
+decode, and ends the process when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from chatapp.core.errors import ChatappError, EngineError, ModelError, PromptTooLong
+from chatapp.core.sanitize import one_line
+from chatapp.core.types import Turn
+from chatapp.engine import messages
+from chatapp.engine.base import AdapterSpec, Delta, LaneDone, ModelInfo, ModelSpec, Request, Started
+
+if TYPE_CHECKING:
+    from chatapp.engine.decoding import Decoder
+    from chatapp.engine.gguf import GgufHeader
+    from chatapp.engine.llama import CancelFlag, LlamaContext, LlamaModel
+    from chatapp.engine.prompt import Prompter
+
+_MOST_CONTEXT = 8192
+"""Tokens that n_ctx 0 takes at most."""
+_MOST_BATCH, _LEAST_BATCH = 512, 32
+_MATRIX_WORK = 4_000_000_000
+"""Multiplications in one matrix product at most: llama.cpp looks for a cancel between two of them; this many
+take a slow core less than 200 ms."""
+_PROGRESS_STEP = 0.02
+
+
+class Inbox:
+    """Commands from the parent. A cancel does not wait in line: it sets the flag of the running request."""
+
+    def __init__(self, source: BinaryIO, flag: CancelFlag) -> None:
+        self._source = source
+        self._flag = flag
+        self._waiting: queue.SimpleQueue[messages.Command] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._cancelled: set[int] = set()
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+
+    def next(self) -> messages.Command:
+        """The next command, with the cancel flag as that command has it."""
+        command = self._waiting.get()
+        with self._lock:
+            self._running = command.id
+            self._flag.clear()
+            if command.id in self._cancelled:
+                self._flag.set()
+            # Ids only rise, so a cancel of an older request has come too late.
+            self._cancelled = {each for each in self._cancelled if each > command.id}
+        return command
+
+    def _read(self) -> None:
+        try:
+            while line := self._source.readline(messages.LIMIT + 1):
+                command = messages.decode(line)
+                if isinstance(command, messages.Cancel):
+                    with self._lock:
+                        if command.id == self._running:
+                            self._flag.set()
+                        elif command.id > self._running:
+                            self._cancelled.add(command.id)
+                elif isinstance(
+                    command, (messages.Load, messages.SetAdapter, messages.Generate, messages.Count)
+                ):
+                    self._waiting.put(command)
+        except (ChatappError, OSError):
+            traceback.print_exc()
+        # The parent is gone or talks nonsense; the main thread may be deep in C, so do not wait for it.
+        os._exit(0)
+
+
+class Worker:
+    """The loaded model and what is asked of it."""
+
+    def __init__(self, out: BinaryIO, flag: CancelFlag) -> None:
+        self._out = out
+        self._flag = flag
+        self._model: LlamaModel | None = None
+        self._context: LlamaContext | None = None
+        self._prompter: Prompter | None = None
+        self._decoder: Decoder | None = None
+        self._n_ctx = 0
+        self._cells = 0
+
+    def send(self, *answers: messages.Answer) -> None:
+        self._out.write(b"".join(messages.encode(answer) for answer in answers))
+        self._out.flush()
+
+    def handle(self, command: messages.Command) -> None:
+        """Do what `command` says and answer it; what goes wrong is an answer too."""
+        try:
+            match command:
+                case messages.Load():
+                    self.send(messages.Loaded(command.id, self._load(command)))
+                case messages.SetAdapter(id, adapter):
+                    self._set_adapter(adapter)
+                    self.send(messages.Finished(id))
+                case messages.Count(id, turns):
+                    self.send(messages.Counted(id, self._count(turns)))
+                case messages.Generate(id, request):
+                    self._generate(id, request)
+                    self.send(messages.Finished(id))
+        except ChatappError as error:
+            self.send(_failed(command.id, error))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            wrapped = EngineError(f"the engine failed: {type(error).__name__}: {one_line(str(error), 120)}")
+            self.send(_failed(command.id, wrapped))
+
+    def _load(self, command: messages.Load) -> ModelInfo:
+        from chatapp.engine.decoding import Decoder
+        from chatapp.engine.gguf import read_header
+        from chatapp.engine.llama import LlamaContext, LlamaModel
+        from chatapp.engine.prompt import Prompter
+        from chatapp.engine.threads import choose
+
+        spec = command.spec
+        self._unload()
+        header = read_header(spec.path)
+        model = LlamaModel(
+            spec.path,
+            extra_buffers=command.extra_buffers,
+            gpu_layers=spec.gpu_layers,
+            progress=self._progress(command.id),
+        )
+        self._model = model
+        self._n_ctx = _context_length(spec, model.n_ctx_train)
+        lanes = max(1, spec.lanes)
+        # A short context costs little memory, so each lane gets its own; long ones share.
+        self._cells = max(self._n_ctx, min(_MOST_CONTEXT, self._n_ctx * lanes))
+        context = LlamaContext(model, self._cells, lanes, max(_batch(header), lanes), self._flag)
+        self._context = context
+        if command.warm_up:
+            self._warm_up(context)
+        if spec.threads > 0:
+            context.set_threads(spec.threads, spec.threads)
+        else:
+            context.set_threads(*choose(context, header.size, command.cache, 0))
+        self._prompter = Prompter(model.vocabulary, model.template)
+        self._decoder = Decoder(context, model.vocabulary, self._flag, self._n_ctx, self._cells)
+        return self._info(spec, header, model, self._prompter)
+
+    def _warm_up(self, context: LlamaContext) -> None:
+        """Decode the smallest batch that goes through the matrix kernels, where a wrong build crashes."""
+        from chatapp.engine.llama import Row
+
+        context.set_threads(1, 1)
+        context.decode([Row(0, 0, 0, False), Row(0, 1, 0, True)])
+        context.wait()
+        context.clear()
+
+    def _progress(self, id: int) -> Callable[[float], None]:
+        last = -1.0
+
+        def report(fraction: float) -> None:
+            nonlocal last
+            if fraction - last >= _PROGRESS_STEP or fraction >= 1:
+                last = fraction
+                self.send(messages.Progress(id, float(fraction)))
+
+        return report
+
+    def _info(self, spec: ModelSpec, header: GgufHeader, model: LlamaModel, prompter: Prompter) -> ModelInfo:
+        notice = prompter.notice
+        if spec.n_ctx > self._n_ctx:
+            short = f"n_ctx {spec.n_ctx} is more than the model was trained for; using {self._n_ctx}"
+            notice = f"{notice}; {short}" if notice else short
+        return ModelInfo(
+            name=spec.name,
+            path=spec.path,
+            sha256="",
+            architecture=header.architecture,
+            description=model.description,
+            size=header.size,
+            parameters=model.parameters,
+            n_ctx=self._n_ctx,
+            n_ctx_train=model.n_ctx_train,
+            template_sha256=hashlib.sha256(prompter.template.encode("utf-8", "replace")).hexdigest(),
+            notice=notice,
+        )
+
+    def _unload(self) -> None:
+        self._decoder = self._prompter = None
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
+    def _set_adapter(self, adapter: AdapterSpec | None) -> None:
+        if self._model is None or self._context is None or self._decoder is None:
+            raise EngineError("no model is loaded")
+        pointer = None if adapter is None else self._model.adapter(adapter.path)
+        self._context.use_adapter(pointer, 1.0 if adapter is None else adapter.scale)
+        self._decoder.forget()
+
+    def _count(self, turns: tuple[Turn, ...]) -> int:
+        if self._prompter is None:
+            raise EngineError("no model is loaded")
+        return len(self._prompter.render(turns).ids)
+
+    def _generate(self, id: int, request: Request) -> None:
+        from chatapp.engine.decoding import Job
+
+        begun = time.monotonic()
+        if self._prompter is None or self._decoder is None or self._context is None:
+            raise EngineError("no model is loaded")
+        if not request.turns or request.turns[-1].role != "user":
+            raise EngineError("the last turn is not the user's", "write a message first")
+        if not 1 <= request.lanes <= self._context.sequences:
+            raise EngineError(f"between 1 and {self._context.sequences} replies can be had at once")
+        wanted = max(1, request.sampling.max_tokens)
+        limit = min(
+            self._n_ctx - min(wanted, self._n_ctx // 2),
+            self._cells - min(wanted * request.lanes, self._cells // 2),
+        )
+        prompt = self._prompter.fit(request.turns, limit)
+        job = Job(
+            ids=prompt.ids,
+            sampling=replace(request.sampling, max_tokens=wanted),
+            lanes=request.lanes,
+            first_lane=request.first_lane,
+            stop=(*request.sampling.stop, *prompt.stop),
+            dropped_turns=prompt.dropped_turns,
+            begun=begun,
+        )
+        for event in self._decoder.run(job):
+            match event:
+                case Started():
+                    self.send(messages.StartedEvent(id, event))
+                case Delta():
+                    self.send(messages.DeltaEvent(id, event))
+                case LaneDone():
+                    self.send(messages.LaneDoneEvent(id, event))
+
+
+def _failed(id: int, error: ChatappError) -> messages.Failed:
+    kind: messages.ErrorKind = "EngineError"
+    if isinstance(error, ModelError):
+        kind = "ModelError"
+    elif isinstance(error, PromptTooLong):
+        kind = "PromptTooLong"
+    return messages.Failed(id, kind, str(error), error.hint)
+
+
+def _context_length(spec: ModelSpec, trained: int) -> int:
+    if spec.n_ctx > 0:
+        return min(spec.n_ctx, trained) if trained > 0 else spec.n_ctx
+    return min(trained, _MOST_CONTEXT) if trained > 0 else _MOST_CONTEXT
+
+
+def _batch(header: GgufHeader) -> int:
+    """Tokens of a prompt that are decoded in one go. A function of the file alone, so that replies repeat."""
+    largest = max(
+        (math.prod(each.dims[:2]) for each in header.tensors if each.name.startswith("blk.")), default=1
+    )
+    return max(_LEAST_BATCH, min(_MOST_BATCH, _MATRIX_WORK // largest // 32 * 32))
+
+
+def _own_descriptors() -> tuple[BinaryIO, BinaryIO]:
+    """The pipe as private descriptors; 0 becomes empty and 1 the log, so that C cannot write to the pipe."""
+    source, out = os.dup(0), os.dup(1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return os.fdopen(source, "rb", buffering=1 << 16), os.fdopen(out, "wb", buffering=1 << 16)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    # Idle OpenMP threads that spin would take the cores from everyone else; it is read when llama.cpp loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    source, out = _own_descriptors()
+    try:
+        from chatapp.engine.llama import CancelFlag
+    except (ImportError, OSError, RuntimeError) as error:
+        print(f"llama_cpp cannot be imported: {error}", file=sys.stderr)
+        sys.exit(3)
+    flag = CancelFlag()
+    worker = Worker(out, flag)
+    inbox = Inbox(source, flag)
+    worker.send(messages.Hello(messages.VERSION, os.getpid()))
+    inbox.start()
+    while True:
+        worker.handle(inbox.next())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""What `chatapp doctor` looks at: each check tries the real thing and says in a line what came of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.types import Sampling, Turn
+
+if TYPE_CHECKING:
+    from chatapp.session.wiring import House
+
+_PACKAGES = ("llama-cpp-python", "textual", "typer", "sqlite-utils", "numpy")
+_LITTLE_SPACE = 500_000_000
+"""Bytes; below this a conversation still fits, a model does not."""
+_NO_SPACE = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    status: Literal["ok", "note", "broken"]
+    detail: str
+    hint: str | None = None
+
+
+def run_checks(house: House) -> Iterator[Check]:
+    """All checks, each when its turn comes. The last ones load the model and write one token with it."""
+    yield from _versions()
+    yield from _places(house)
+    yield _disk(house)
+    yield from _permissions(house)
+    yield _database(house)
+    yield _model(house)
+    yield from _engine(house)
+
+
+def _versions() -> Iterator[Check]:
+    from chatapp import __version__
+
+    system = f"{platform.system()} {platform.machine()}"
+    yield Check("chatapp", "ok", f"{__version__} on Python {platform.python_version()}, {system}")
+    for package in _PACKAGES:
+        try:
+            yield Check(package, "ok", importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(package, "broken", "is not installed", f"pip install {package}")
+
+
+def _places(house: House) -> Iterator[Check]:
+    paths = house.paths
+    places = {
+        "settings": paths.settings,
+        "database file": paths.database,
+        "models": paths.models,
+        "log": paths.log,
+        "cache": paths.cache,
+    }
+    for name, place in places.items():
+        folder = _nearest(place)
+        if os.access(folder, os.W_OK | os.X_OK) and (not place.is_file() or os.access(place, os.W_OK)):
+            yield Check(name, "ok", str(place) if place.exists() else f"{place} (not there yet)")
+        else:
+            yield Check(name, "broken", f"{place} cannot be written to", f"check who owns {folder}")
+
+
+def _nearest(place: Path) -> Path:
+    """The folder in which `place` is or would be made."""
+    folder = place if place.is_dir() else place.parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _disk(house: House) -> Check:
+    free = shutil.disk_usage(_nearest(house.paths.data)).free
+    detail = f"{free / 1e9:.1f} GB free where the data lies"
+    if free < _NO_SPACE:
+        return Check("disk", "broken", detail, "free some space: new messages may not fit")
+    if free < _LITTLE_SPACE:
+        return Check("disk", "note", detail, "new models may not fit")
+    return Check("disk", "ok", detail)
+
+
+def _permissions(house: House) -> Iterator[Check]:
+    """Looked at before the database is opened, since opening it closes it to others."""
+    if os.name != "posix":
+        return
+    for place in (house.paths.data, house.paths.database):
+        if place.exists():
+            mode = place.stat().st_mode & 0o777
+            if mode & 0o077 and place.is_file():
+                yield Check("privacy", "broken", f"others can open {place} ({mode:o})", f"chmod go= {place}")
+            elif mode & 0o022:
+                yield Check(
+                    "privacy", "note", f"others can write into {place} ({mode:o})", f"chmod go= {place}"
+                )
+
+
+def _database(house: House) -> Check:
+    try:
+        store = house.store()
+        found = store.integrity()
+        if found != "ok":
+            problem, _, more = found.partition("\n")
+            count = f" and {more.count(chr(10)) + 1} more findings" if more else ""
+            return Check(
+                "database",
+                "broken",
+                f"{problem}{count}",
+                "restore a copy: `chatapp history backup` makes them",
+            )
+        conversations = len(store.conversations.list())
+        rankings = len(store.rankings.list())
+    except ChatappError as error:
+        return Check("database", "broken", str(error), error.hint)
+    size = house.stores.path.stat().st_size / 1e6
+    return Check(
+        "database", "ok", f"{conversations} conversations, {rankings} rankings, {size:.1f} MB, no damage"
+    )
+
+
+def _model(house: House) -> Check:
+    try:
+        entry = house.catalogue.current()
+    except ChatappError as error:
+        return Check("model", "broken", str(error), error.hint)
+    if entry.problem is not None or entry.header is None:
+        return Check(
+            "model", "broken", f"{entry.name}: {entry.problem}", "choose another with `chatapp models use`"
+        )
+    header = entry.header
+    template = "" if header.chat_template else ", no chat template of its own"
+    return Check(
+        "model",
+        "ok",
+        f"{entry.name}: {header.architecture}, {header.quantisation}, {entry.size / 1e6:.1f} MB{template}",
+    )
+
+
+def _engine(house: House) -> Iterator[Check]:
+    """Load the model in the engine's process and write one token."""
+    from chatapp.engine.base import Request, gather
+
+    begun = time.monotonic()
+    try:
+        engine = house.engine()
+        info = engine.load(house.spec())
+        loaded = time.monotonic() - begun
+        request = Request([Turn("user", "Hello")], Sampling(seed=1, temperature=0.0, max_tokens=1))
+        done = gather(engine.generate(request), 1).replies[0].done
+    except ChatappError as error:
+        yield Check("engine", "broken", str(error), error.hint)
+        return
+    except ImportError as error:
+        yield Check("engine", "broken", str(error), "pip install llama-cpp-python")
+        return
+    if done is None or done.completion_tokens < 1 or done.first_token_seconds is None:
+        yield Check(
+            "engine", "broken", "no token came from the model", "try another model: `chatapp models use`"
+        )
+        return
+    yield Check(
+        "engine",
+        "ok",
+        f"{info.description}, context {info.n_ctx}: loaded in {loaded:.2f} s, first token after "
+        f"{done.first_token_seconds:.3f} s",
+    )
+    if info.notice:
+        yield Check("engine notice", "note", info.notice)

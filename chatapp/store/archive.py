@@ -1,0 +1,171 @@
+"""A whole conversation as one record of plain values: out of the database and into it, without loss.
+
+A record holds every branch and what was said of its replies: rankings, thumbs and demonstrations in force. Its
+ids are its own; in the database it gets new ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, get_args
+
+from chatapp.core.errors import FormatError
+from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Sampling
+from chatapp.store import rows
+from chatapp.store.connection import Connection, storable, to_iso
+from chatapp.store.conversations import Conversations
+from chatapp.store.rankings import Rankings
+
+_FORMAT = "chatapp-conversation"
+
+
+class Archive:
+    def __init__(self, connection: Connection, conversations: Conversations, rankings: Rankings) -> None:
+        self._connection = connection
+        self._conversations = conversations
+        self._rankings = rankings
+
+    def record(self, conversation: int) -> dict[str, Any]:
+        """The conversation as values that JSON can hold. Deleted messages and unfinished replies are left out."""
+        whole = self._conversations.get(conversation)
+        messages = [
+            each
+            for each in self._conversations.messages(conversation)
+            if each.finish_reason is not None or each.origin != "model"
+        ]
+        ids = {each.id for each in messages}
+        return {
+            "format": _FORMAT,
+            "version": 1,
+            "title": whole.title,
+            "system": whole.system,
+            "created": to_iso(whole.created),
+            "messages": [_message(each) for each in messages],
+            "rankings": [
+                {
+                    "prompt": each.prompt,
+                    "shown": list(each.shown),
+                    "tiers": [list(tier) for tier in each.tiers],
+                    "all_bad": each.all_bad,
+                    "tags": list(each.tags),
+                    "milliseconds": each.milliseconds,
+                    "source": each.source,
+                    "created": to_iso(each.created),
+                }
+                for each in self._rankings.list(conversation)
+                if ids.issuperset(each.shown)
+            ],
+            "thumbs": [
+                {"reply": each.reply, "value": each.value}
+                for each in self._rankings.thumbs()
+                if each.reply in ids
+            ],
+            "demonstrations": [
+                {"prompt": each.prompt, "reply": each.reply, "replaces": list(each.replaces)}
+                for each in self._rankings.demonstrations()
+                if ids.issuperset((each.reply, *each.replaces))
+            ],
+        }
+
+    def add(self, record: Any) -> Conversation:
+        """Make a conversation of a record, all of it or nothing.
+
+        Errors: `FormatError` for what is no record; `UsageError` for judgements that make no sense.
+        """
+        if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("version") != 1:
+            raise FormatError(
+                "it is no conversation that `history export` wrote", "give the jsonl file it wrote"
+            )
+        try:
+            with self._connection.transaction():
+                return self._add(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"the conversation is damaged ({type(error).__name__}: {error})") from error
+
+    def _add(self, record: dict[str, Any]) -> Conversation:
+        title, system = storable(record["title"]), storable(record["system"])
+        created = _moment(record["created"])
+        conversation = self._connection.insert(
+            "INSERT INTO conversations (title, system, created, updated) VALUES (?, ?, ?, ?)",
+            (title, system, created, created),
+        )
+        ids: dict[int, int] = {}
+        for each in record["messages"]:
+            ids[int(each["id"])] = self._add_message(conversation, each, ids)
+        for each in record["messages"]:
+            if each["active"] is True:
+                self._make_active(ids[each["id"]])
+        for each in record["rankings"]:
+            self._rankings.add(
+                ids[each["prompt"]],
+                [ids[reply] for reply in each["shown"]],
+                tuple(tuple(ids[reply] for reply in tier) for tier in each["tiers"]),
+                all_bad=each["all_bad"] is True,
+                tags=[str(tag) for tag in each["tags"]],
+                milliseconds=None if each["milliseconds"] is None else int(each["milliseconds"]),
+                source=str(each["source"]),
+            )
+        for each in record["thumbs"]:
+            self._rankings.thumb(ids[each["reply"]], each["value"])
+        for each in record["demonstrations"]:
+            replaces = [ids[reply] for reply in each["replaces"]]
+            self._rankings.demonstrate(ids[each["prompt"]], ids[each["reply"]], replaces)
+        return self._conversations.get(conversation)
+
+    def _add_message(self, conversation: int, each: dict[str, Any], ids: dict[int, int]) -> int:
+        reason = each["finish_reason"]
+        _require(each["role"], get_args(Role))
+        _require(each["origin"], get_args(Origin))
+        if reason is not None:
+            _require(reason, get_args(FinishReason))
+        id = self._connection.insert(
+            "INSERT INTO messages (conversation, parent, role, text, origin, active, created, finish_reason)"
+            " VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+            (
+                conversation,
+                None if each["parent"] is None else ids[each["parent"]],
+                each["role"],
+                storable(each["text"]),
+                each["origin"],
+                _moment(each["created"]),
+                reason,
+            ),
+        )
+        if each["provenance"] is not None:
+            source = _provenance(each["provenance"])
+            self._connection.insert(rows.INSERT_PROVENANCE, (id, *rows.provenance_values(source)))
+        return id
+
+    def _make_active(self, message: int) -> None:
+        """The schema refuses a second active one among the same siblings."""
+        self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message,))
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "parent": message.parent,
+        "role": message.role,
+        "text": message.text,
+        "origin": message.origin,
+        "active": message.active,
+        "created": to_iso(message.created),
+        "finish_reason": message.finish_reason,
+        "provenance": None if message.provenance is None else asdict(message.provenance),
+    }
+
+
+def _provenance(values: dict[str, Any]) -> Provenance:
+    sampling = {**values["sampling"], "stop": tuple(str(each) for each in values["sampling"]["stop"])}
+    return Provenance(**{**values, "sampling": Sampling(**sampling)})
+
+
+def _moment(text: str) -> str:
+    """A time as the database writes it. Errors: `ValueError`."""
+    return to_iso(datetime.fromisoformat(text).timestamp())
+
+
+def _require(value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")

@@ -1,0 +1,102 @@
+"""The application: themes, the palette, and the thread in which the session lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from textual.app import App
+from textual.binding import Binding
+
+from chatapp.core.errors import ChatappError
+from chatapp.tui.palette import ChatCommands
+from chatapp.tui.screens.chat import ChatScreen
+from chatapp.tui.session_thread import SessionThread
+from chatapp.tui.themes import THEMES
+
+if TYPE_CHECKING:
+    from chatapp.session.rank_queue import RankRequest
+    from chatapp.session.session import Session
+    from chatapp.session.wiring import House
+
+
+class ChatApp(App[None]):
+    """Opens the chat, or with `rank` a ranking session over stored conversations."""
+
+    TITLE = "chatapp"
+    COMMANDS = {lambda: ChatCommands}
+    CSS_PATH = ["app.tcss", "screens/chat.tcss", "widgets/ranker.tcss"]
+    BINDINGS = [
+        Binding("ctrl+q", "quit", "quit", show=False, priority=True),
+        Binding("ctrl+p", "command_palette", "all", key_display="^P", priority=True),
+        Binding("f1", "help", "help", key_display="F1"),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        house: House,
+        first_message: str | None = None,
+        resume: int | Literal["last"] | None = None,
+        rank: RankRequest | None = None,
+    ) -> None:
+        super().__init__()
+        self.house = house
+        self.session = SessionThread(self._make_session)
+        self.problem: ChatappError | None = None
+        """Why the model of the settings cannot be used; the rest of the program works without one."""
+        self._first_message = first_message
+        self._resume = resume
+        self._rank = rank
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = house.settings.theme if house.settings.theme in self.available_themes else "chatapp-dark"
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        if self._rank is not None:
+            from chatapp.tui.screens.rank import RankScreen
+
+            self.push_screen(RankScreen(self.house, self.session, self._rank))
+        else:
+            self.push_screen(ChatScreen(self.house, self.session, self._first_message, self._resume))
+
+    def action_help(self) -> None:
+        from chatapp.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C with nothing selected: interrupts a reply, else says how to quit."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, ChatScreen):
+                screen.interrupt()
+                return
+
+    async def action_quit(self) -> None:
+        """Let a reply that is being written be sealed with what came of it, then leave."""
+        await self.session.close(self.house.stores.close)
+        self.exit()
+
+    def _make_session(self) -> Session:
+        """Runs in the session's thread. A model that cannot be used must not hide the conversations."""
+        try:
+            return self.house.session()
+        except ChatappError as error:
+            from chatapp.engine.base import ModelSpec
+            from chatapp.core.paths import embedded_model
+            from chatapp.session.session import Session
+
+            self.problem = error
+            settings = self.house.settings
+            spec = ModelSpec(embedded_model(), "guide", settings.n_ctx, settings.threads, settings.gpu_layers)
+            return Session(self.house.stores, self.house.engine(), settings, spec)
+
+    def _keep_theme(self, _: object) -> None:
+        from chatapp.library.config import set_value
+
+        if self.theme != self.house.settings.theme:
+            try:
+                set_value(self.house.paths.settings, "theme", self.theme)
+            except (ChatappError, OSError) as error:
+                self.notify(str(error), severity="warning", markup=False)

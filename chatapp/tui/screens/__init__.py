@@ -1,0 +1,1 @@
+"""Whole screens and dialogs; each with its style sheet beside it."""

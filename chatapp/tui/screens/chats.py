@@ -1,0 +1,194 @@
+"""Ctrl+S: the conversations, newest first; what is typed searches their titles and all of their text."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import one_line
+from chatapp.core.types import Conversation
+from chatapp.session.stores import Stores
+from chatapp.tui.widgets.heading import clock
+from chatapp.tui.widgets.keybar import KeyBar
+
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A conversation in the list, with the piece of text that was found in it."""
+
+    conversation: Conversation
+    snippet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How the list was left: `open` is the conversation to open; `gone` are those that were deleted."""
+
+    open: int | None = None
+    gone: frozenset[int] = frozenset()
+
+
+class ChatsScreen(ModalScreen[Left]):
+    """Reads and writes through a connection of its own, so that it works while a reply is being written."""
+
+    BINDINGS = [
+        Binding("enter", "open", "open", key_display="Enter"),
+        Binding("f2", "rename", "rename", key_display="F2"),
+        Binding("ctrl+d", "delete", "delete", key_display="^D", priority=True),
+        Binding("ctrl+u", "undo", "undo", key_display="^U", priority=True),
+        Binding("down", "step(1)", "move", key_display="↓"),
+        Binding("up", "step(-1)", "move", key_display="↑"),
+        Binding("pagedown", "step(10)", show=False),
+        Binding("pageup", "step(-10)", show=False),
+        Binding("escape", "leave", "leave", key_display="Esc"),
+    ]
+    DEFAULT_CSS = """
+    ChatsScreen .dialog { max-width: 100; height: 90%; }
+    ChatsScreen OptionList { height: 1fr; margin-top: 1; }
+    ChatsScreen .empty { display: none; margin-top: 1; }
+    """
+
+    def __init__(self, stores: Stores, current: int | None) -> None:
+        super().__init__()
+        self._stores = stores
+        self._current = current
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chats")
+        self._found: list[Found] = []
+        self._deleted: list[int] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = "Conversations"
+            yield Input(placeholder="Search titles and text")
+            yield OptionList(markup=False)
+            yield Static(classes="empty quiet", markup=False)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).can_focus = False
+        self.query_one(Input).focus()
+        self.look()
+
+    def on_unmount(self) -> None:
+        self._pool.submit(self._stores.close)
+        self._pool.shutdown(wait=False)
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self.look()
+
+    @work(exclusive=True, group="look")
+    async def look(self) -> None:
+        """Read the list for what stands in the line now; an older question is forgotten."""
+        text = self.query_one(Input).value.strip()
+        self._found = await asyncio.wrap_future(self._pool.submit(self._read, text))
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        options.clear_options()
+        options.add_options([Option(_described(each, self._current)) for each in self._found])
+        if self._found:
+            options.highlighted = min(at, len(self._found) - 1)
+        empty = self.query_one(".empty", Static)
+        empty.display = not self._found
+        empty.update("Nothing found." if text else "No conversations yet.")
+        self.refresh_bindings()
+
+    def _read(self, text: str) -> list[Found]:
+        store = self._stores.here()
+        everything = store.conversations.list()
+        if not text:
+            return [Found(each) for each in everything[:_MOST]]
+        found = {each.id: Found(each) for each in everything if text.casefold() in each.title.casefold()}
+        by_id = {each.id: each for each in everything}
+        for hit in store.search.query(text):
+            if hit.conversation in by_id and not (hit.conversation in found and found[hit.conversation].snippet):
+                found[hit.conversation] = Found(by_id[hit.conversation], hit.snippet)
+        return list(found.values())[:_MOST]
+
+    @property
+    def _chosen(self) -> Conversation | None:
+        at = self.query_one(OptionList).highlighted
+        return self._found[at].conversation if at is not None and at < len(self._found) else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("open", "rename", "delete"):
+            return bool(self.is_mounted and self._chosen)
+        if action == "undo":
+            return bool(self._deleted)
+        return True
+
+    def action_step(self, by: int) -> None:
+        options = self.query_one(OptionList)
+        if options.highlighted is not None:
+            options.highlighted = min(max(options.highlighted + by, 0), options.option_count - 1)
+
+    @on(Input.Submitted)
+    @on(OptionList.OptionSelected)
+    def action_open(self) -> None:
+        if chosen := self._chosen:
+            self._leave(chosen.id)
+
+    def action_leave(self) -> None:
+        self._leave(None)
+
+    def _leave(self, conversation: int | None) -> None:
+        self.dismiss(Left(conversation, frozenset(self._deleted)))
+
+    @work
+    async def action_rename(self) -> None:
+        from chatapp.tui.screens.edit import LineScreen
+
+        if chosen := self._chosen:
+            title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title))
+            if title:
+                await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title))
+
+    @work
+    async def action_delete(self) -> None:
+        if chosen := self._chosen:
+            await self._change(lambda: self._stores.here().conversations.delete(chosen.id))
+            self._deleted.append(chosen.id)
+            self.look()
+
+    @work
+    async def action_undo(self) -> None:
+        if self._deleted:
+            conversation = self._deleted.pop()
+            await self._change(lambda: self._stores.here().conversations.restore(conversation))
+
+    async def _change(self, step: object) -> None:
+        try:
+            await asyncio.wrap_future(self._pool.submit(step))  # type: ignore[arg-type]
+        except ChatappError as error:
+            empty = self.query_one(".empty", Static)
+            empty.update(Content(one_line(f"{error}: {error.hint}")))
+            empty.display = True
+            return
+        self.look()
+
+
+def _described(found: Found, current: int | None) -> Content:
+    each = found.conversation
+    mark = "● " if each.id == current else "  "
+    messages = "1 message" if each.messages == 1 else f"{each.messages} messages"
+    line = Content.assemble(
+        (mark, "$accent"),
+        (one_line(each.title or "untitled", 60), "bold"),
+        (f"   {clock(each.updated)} · {messages}", "$secondary"),
+    )
+    if found.snippet:
+        line = Content.assemble(line, ("\n    " + one_line(found.snippet, 90), "$secondary"))
+    return line

@@ -1,0 +1,166 @@
+"""A dialog in which one text is written: an edit, a demonstration, a system prompt, a title, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from chatapp.tui.widgets.composer import Composer
+from chatapp.tui.widgets.keybar import KeyBar
+
+
+class EditScreen(ModalScreen[str | None]):
+    """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text."""
+
+    BINDINGS = [Binding("escape", "dismiss(None)", "leave", key_display="Esc")]
+    DEFAULT_CSS = """
+    EditScreen .dialog { max-width: 100; }
+    EditScreen Composer { margin: 1 0; max-height: 60vh; }
+    """
+
+    def __init__(self, title: str, text: str, explanation: str, may_be_empty: bool = False) -> None:
+        super().__init__()
+        self._heading = title
+        self._text = text
+        self._explanation = explanation
+        self._may_be_empty = may_be_empty
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(self._heading)
+            yield Static(self._explanation, classes="quiet", markup=False)
+            yield DialogComposer(self._may_be_empty)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        composer = self.query_one(Composer)
+        composer.load_text(self._text)
+        composer.move_cursor(composer.document.end)
+        composer.focus()
+
+    @on(Composer.Sent)
+    def _saved(self, event: Composer.Sent) -> None:
+        event.stop()
+        self.dismiss(event.text)
+
+
+class DialogComposer(Composer):
+    """The prompt's editor, for a text that is saved."""
+
+    BINDINGS = [
+        Binding("enter", "send", "save", key_display="Enter"),
+        Binding("ctrl+j,shift+enter,alt+enter", "line", "line", key_display="^J"),
+    ]
+
+    def __init__(self, may_be_empty: bool) -> None:
+        super().__init__(placeholder="")
+        self._may_be_empty = may_be_empty
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "send" and self._may_be_empty:
+            return True
+        if action == "complete":
+            return False
+        return super().check_action(action, parameters)
+
+    def update_suggestion(self) -> None:
+        """A text to be saved is no command."""
+
+    def action_send(self) -> None:
+        if self._may_be_empty and not self.text.strip():
+            self.post_message(self.Sent(""))
+        else:
+            super().action_send()
+
+
+class LineScreen(ModalScreen[str | None]):
+    """One short line. `suggestions` are toggled by a click or their number with the Alt key."""
+
+    BINDINGS = [
+        Binding("enter", "save", "save", key_display="Enter"),
+        Binding("escape", "dismiss(None)", "leave", key_display="Esc"),
+        Binding("tab", "next", "suggestions", key_display="Tab"),
+    ]
+    DEFAULT_CSS = """
+    LineScreen .dialog { max-width: 70; }
+    LineScreen Horizontal { height: auto; margin-top: 1; }
+    LineScreen Chip { width: auto; margin-right: 2; color: $secondary; pointer: pointer; }
+    LineScreen Chip.-on { color: $accent; text-style: bold; }
+    LineScreen Chip:hover, LineScreen Chip:focus { text-style: underline; }
+    """
+
+    def __init__(self, title: str, text: str = "", suggestions: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._heading = title
+        self._text = text
+        self._suggestions = suggestions
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(self._heading)
+            yield Input(self._text, select_on_focus=False)
+            if self._suggestions:
+                with Horizontal():
+                    for each in self._suggestions:
+                        yield Chip(each)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+        self._mark()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return bool(self._suggestions) if action == "next" else True
+
+    @on(Input.Submitted)
+    def action_save(self) -> None:
+        self.dismiss(self.query_one(Input).value.strip())
+
+    def action_next(self) -> None:
+        self.focus_next()
+
+    @on(Input.Changed)
+    def _mark(self) -> None:
+        chosen = parts(self.query_one(Input).value)
+        for chip in self.query(Chip):
+            chip.set_class(chip.word in chosen, "-on")
+
+    def toggle(self, word: str) -> None:
+        """Put a suggestion in, or take it out."""
+        line = self.query_one(Input)
+        chosen = parts(line.value)
+        chosen = [each for each in chosen if each != word] if word in chosen else [*chosen, word]
+        line.value = ", ".join(chosen)
+        line.cursor_position = len(line.value)
+
+
+class Chip(Static, can_focus=True):
+    """A suggestion; Space or a click toggles it."""
+
+    ALLOW_SELECT = False
+    BINDINGS = [Binding("space", "toggle", "toggle", key_display="Space")]
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word, markup=False)
+        self.word = word
+
+    def action_toggle(self) -> None:
+        screen = self.screen
+        if isinstance(screen, LineScreen):
+            screen.toggle(self.word)
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.action_toggle()
+
+
+def parts(text: str) -> list[str]:
+    """The tags in a line, separated by commas."""
+    return [each.strip() for each in text.split(",") if each.strip()]

@@ -1,0 +1,99 @@
+"""F1: every key and command, in one place."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from chatapp.tui.commands import COMMANDS
+from chatapp.tui.widgets.keybar import KeyBar
+
+_PROMPT = (
+    ("Enter", "send"),
+    ("Shift+Enter ^J Alt+Enter", "new line"),
+    ("Esc", "stop the reply; what came is kept"),
+    ("^C", "copy the selection, else stop the reply"),
+    ("^Up ^Down", "your earlier prompts"),
+    ("Up", "select a message (empty prompt)"),
+    ("Left Right", "versions of the reply (empty prompt)"),
+    ("PgUp PgDn", "scroll"),
+)
+_ANYWHERE = (
+    ("^R", "alternatives to the reply, to be ranked"),
+    ("^N", "new conversation"),
+    ("^S", "conversations: open, search, rename, delete"),
+    ("^O", "models"),
+    ("^P", "every command, themes too"),
+    ("F1", "this help"),
+    ("F2", "system prompt"),
+    ("^Q", "quit"),
+)
+_SELECTED = (
+    ("Up Down", "another message"),
+    ("Left Right", "its versions"),
+    ("r", "alternatives"),
+    ("R", "rank the versions that are there"),
+    ("+ -", "thumb up, thumb down"),
+    ("e", "edit: yours is sent again, a reply is corrected"),
+    ("y", "copy"),
+    ("d", "delete"),
+    ("u", "undo: ranking, thumb, edit, deletion"),
+    ("t", "tags: why, for the last ranking"),
+    ("Esc", "back to the prompt"),
+)
+_RANKING = (
+    ("1..9", "the best reply, then the next best, ..."),
+    ("=", "before a number: ties it with the one before"),
+    ("= =", "ties all that are left"),
+    ("x", "all bad"),
+    ("e, number", "write what that reply should have said"),
+    ("Backspace", "undo the last key"),
+    ("Enter", "done (by itself when the last is placed)"),
+    ("s", "later: replies are kept, nothing is ranked"),
+    ("Esc", "leave, the same"),
+)
+
+
+def _table(title: str, rows: tuple[tuple[str, str], ...], width: int) -> Static:
+    lines = [Content.styled(title, "bold $accent")]
+    for key, does in rows:
+        lines.append(Content.assemble((key.ljust(width), "$foreground"), " ", (does, "$secondary")))
+    return Static(Content("\n").join(lines), classes="table")
+
+
+class HelpScreen(ModalScreen[None]):
+    BINDINGS = [
+        Binding("escape,f1,q", "dismiss(None)", "close", key_display="Esc"),
+        Binding("up,down,pageup,pagedown", "nothing", "scroll", key_display="↑↓"),
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    DEFAULT_CSS = """
+    HelpScreen .dialog { max-width: 116; padding: 0 2; }
+    HelpScreen VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+    HelpScreen Horizontal { height: auto; layout: horizontal; }
+    HelpScreen Horizontal Vertical { height: auto; width: 1fr; }
+    HelpScreen.-narrow Horizontal { layout: vertical; }
+    HelpScreen.-narrow Horizontal Vertical { width: 100%; }
+    HelpScreen .table { margin: 1 2 0 0; }
+    """
+
+    def compose(self) -> ComposeResult:
+        slash = tuple((f"/{each.name} {each.argument}".strip(), each.help) for each in COMMANDS if each.name)
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_title = "Keys"
+            with Horizontal():
+                with Vertical():
+                    yield _table("In the prompt", _PROMPT, 12)
+                    yield _table("Anywhere", _ANYWHERE, 5)
+                    yield _table("Commands", slash, 15)
+                with Vertical():
+                    yield _table("On a selected message", _SELECTED, 12)
+                    yield _table("While ranking", _RANKING, 10)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()

@@ -1,0 +1,92 @@
+"""What the screen shows, read from the store in one go in the session's thread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chatapp.core.types import Conversation, Message
+from chatapp.session import tree
+
+if TYPE_CHECKING:
+    from chatapp.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message of the active path with what is said of it elsewhere."""
+
+    message: Message
+    place: int = 1
+    """It is the `place`-th of `versions` siblings, counted from 1."""
+    versions: int = 1
+    rank: int | None = None
+    """Its place in the ranking in force."""
+    thumb: int = 0
+    elsewhere: int = 0
+    """Replies on other branches: below the siblings of a message that was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    conversation: Conversation | None
+    system: str
+    model: str
+    adapter: str | None
+    items: tuple[Item, ...]
+    """The active path, root first."""
+    first_run: bool
+    """Nothing was ever written to this store."""
+
+
+def take(session: Session, judged: int = 60) -> Snapshot:
+    """The open conversation. Ranks and thumbs are read for the last `judged` messages only."""
+    messages = session.messages()
+    path = tree.active_path(messages)
+    conversation = session.conversation
+    return Snapshot(
+        conversation=conversation,
+        system=session.system,
+        model=session.spec.name,
+        adapter=None if session.adapter is None else session.adapter.name,
+        items=_items(messages, path, session, len(path) - judged),
+        first_run=conversation is None and not session.store.conversations.list(limit=1, deleted=True),
+    )
+
+
+def _items(
+    messages: Sequence[Message], path: Sequence[Message], session: Session, first_judged: int
+) -> tuple[Item, ...]:
+    families: dict[int | None, list[Message]] = {}
+    for each in messages:
+        families.setdefault(each.parent, []).append(each)
+    rankings = session.store.rankings
+    items = []
+    for number, message in enumerate(path):
+        family = families[message.parent]
+        is_reply = message.role == "assistant" and number >= first_judged
+        items.append(
+            Item(
+                message,
+                place=[each.id for each in family].index(message.id) + 1,
+                versions=len(family),
+                rank=rankings.rank_of(message.id) if is_reply else None,
+                thumb=rankings.thumb_of(message.id) if is_reply else 0,
+                elsewhere=_replies_below(families, family, message) if message.role == "user" else 0,
+            )
+        )
+    return tuple(items)
+
+
+def _replies_below(
+    families: dict[int | None, list[Message]], family: Sequence[Message], shown: Message
+) -> int:
+    count: Counter[str] = Counter()
+    waiting = [each for each in family if each.id != shown.id]
+    while waiting:
+        at = waiting.pop()
+        count[at.role] += 1
+        waiting.extend(families.get(at.id, ()))
+    return count["assistant"]

@@ -1,0 +1,107 @@
+"""Where the person writes: grows with its text, Enter sends, a paste never does."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+from textual.widgets import TextArea
+
+from chatapp.tui.commands import matching
+
+
+class Composer(TextArea):
+    """Keeps every printable key for typing. The history is that of the person's own prompts, oldest first."""
+
+    class Sent(Message):
+        """Enter was pressed on this text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Left(Message):
+        """Up, Left or Right in the empty prompt: `where` is `above`, `previous` or `next`."""
+
+        def __init__(self, where: str) -> None:
+            super().__init__()
+            self.where = where
+
+    BINDINGS = [
+        Binding("enter", "send", "send", key_display="Enter"),
+        Binding("ctrl+j,shift+enter,alt+enter", "line", "line", key_display="^J"),
+        Binding("tab", "complete", "complete", key_display="Tab"),
+        Binding("up", "leave('above')", "select", key_display="↑"),
+        Binding("left", "leave('previous')", "versions", key_display="←"),
+        Binding("right", "leave('next')", "versions", key_display="→"),
+        Binding("ctrl+up", "recall(-1)", "older prompt", show=False),
+        Binding("ctrl+down", "recall(1)", "newer prompt", show=False),
+    ]
+
+    def __init__(self, placeholder: str = "Ask, or / for commands", id: str | None = None) -> None:
+        super().__init__(
+            placeholder=placeholder, id=id, compact=True, highlight_cursor_line=False, show_line_numbers=False
+        )
+        self.prompts: list[str] = []
+        self.versions = 1
+        """Of the last reply; more than one lets Left and Right walk them."""
+        self.selectable = False
+        """Whether there is a message that Up could select."""
+        self._recalled: int | None = None
+        self._draft = ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "leave":
+            return not self.text and (self.selectable if parameters[0] == "above" else self.versions > 1)
+        if action == "complete":
+            return bool(self.suggestion)
+        if action in ("send", "line"):
+            return bool(self.text.strip()) or None
+        return True
+
+    def action_send(self) -> None:
+        if text := self.text.strip():
+            self._recalled, self._draft = None, ""
+            self.post_message(self.Sent(text))
+
+    def action_line(self) -> None:
+        self.insert("\n")
+
+    def action_complete(self) -> None:
+        self.insert(self.suggestion)
+
+    def action_leave(self, where: str) -> None:
+        self.post_message(self.Left(where))
+
+    def action_recall(self, step: int) -> None:
+        """Walk through the person's own prompts; what was being written comes back at the end."""
+        if not self.prompts:
+            return
+        if self._recalled is None:
+            self._draft = self.text
+        at = (len(self.prompts) if self._recalled is None else self._recalled) + step
+        if at >= len(self.prompts):
+            self._recalled, text = None, self._draft
+        else:
+            self._recalled = max(at, 0)
+            text = self.prompts[self._recalled]
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+
+    def update_suggestion(self) -> None:
+        found = matching(self.text) if " " not in self.text and len(self.text) > 1 else []
+        self.suggestion = found[0].name[len(self.text) - 1 :] if found else ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            # TextArea would put a line break before any binding is asked.
+            event.prevent_default()
+            event.stop()
+            self.action_send()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        if result := self._replace_via_keyboard(text, *self.selection):
+            self.move_cursor(result.end_location)

@@ -1,0 +1,105 @@
+"""One reply among those that are ranked: a numbered box that does not say where the reply came from."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message as Event
+
+from chatapp.tui.widgets.markdown import ReplyMarkdown
+
+
+class LaneText(ReplyMarkdown):
+    class Grew(Event):
+        """Its height changed."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Grew())
+
+
+class Lane(VerticalScroll, can_focus=False):
+    """`number` is what the person presses. A kept reply is held back and shown at the pace of the others."""
+
+    class Chosen(Event):
+        """A click, which is the same as its digit."""
+
+        def __init__(self, lane: Lane) -> None:
+            super().__init__()
+            self.lane = lane
+
+    class Scrolled(Event):
+        def __init__(self, lane: Lane, y: float) -> None:
+            super().__init__()
+            self.lane = lane
+            self.y = y
+
+    def __init__(self, reply: int | None = None, kept: str | None = None) -> None:
+        super().__init__()
+        self.reply = reply
+        """Id of the reply in the store; None until it has begun."""
+        self.kept = kept
+        self.number = 0
+        self.text = ""
+        """What is shown, raw."""
+        self.complete = False
+        self.place: str | None = None
+        self.body = LaneText()
+        self.can_click = True
+
+    def compose(self) -> ComposeResult:
+        yield self.body
+
+    def on_mount(self) -> None:
+        self.title()
+
+    def title(self) -> None:
+        """Draw number and place into the border."""
+        place = f"  {self.place}" if self.place else ""
+        waiting = "" if self.complete else "  …"
+        self.border_title = Content(f"{self.number}{place}{waiting}")
+        self.set_class(self.place == "1st", "-first")
+        self.set_class(self.place is not None, "-placed")
+
+    @property
+    def text_height(self) -> int:
+        """Height of the text."""
+        return self.body.size.height
+
+    async def write(self, delta: str) -> None:
+        self.text += delta
+        await self.body.write(delta)
+
+    async def restart(self) -> None:
+        """The reply was thrown away and another one follows."""
+        self.text = ""
+        self.complete = False
+        await self.body.settle("")
+        self.title()
+
+    async def finish(self, reply: int, text: str) -> None:
+        self.reply, self.text, self.complete = reply, text, True
+        await self.body.settle(text)
+        self.title()
+
+    async def keep_pace(self, characters: int) -> None:
+        """Show a kept reply up to the end of the word at `characters`."""
+        if self.kept is None or self.complete or characters <= len(self.text):
+            return
+        end = self.kept.find(" ", characters) + 1 or len(self.kept)
+        await self.write(self.kept[len(self.text) : end])
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Scrolled(self, new_value))
+        self.mark_rest()
+
+    def mark_rest(self) -> None:
+        """Say in the lower border how much there is below."""
+        rest = self.text_height - self.scrollable_content_region.height - round(self.scroll_y)
+        self.border_subtitle = f"↓ {rest} more" if rest > 0 else ""
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.post_message(self.Chosen(self))

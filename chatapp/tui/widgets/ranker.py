@@ -1,0 +1,391 @@
+"""Several replies to one message, to be put in order: digits from best to worst, while they are still filling."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Vertical
+from textual.content import Content
+from textual.message import Message as Event
+from textual.widgets import Static
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import terminal_safe
+from chatapp.core.types import Message, Ranking, Tiers
+from chatapp.preferences.keys import Ordering
+from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
+from chatapp.tui.session_thread import SessionThread
+from chatapp.tui.widgets.lane import Lane, LaneText
+from chatapp.tui.widgets.lanes import WIDE, columns, row_height, stacked_heights
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a ranker was left. `order` is by the numbers on the screen: `2 › 4 › 1 › 3`, or `all bad`."""
+
+    ranking: Ranking | None = None
+    order: str = ""
+    skipped: bool = False
+    error: ChatappError | None = None
+
+
+class Ranker(Vertical, can_focus=True):
+    """Shows `kept` replies to `prompt` beside `more` new ones, shuffled; asks the session for the new ones."""
+
+    class Closed(Event):
+        def __init__(self, outcome: Outcome) -> None:
+            super().__init__()
+            self.outcome = outcome
+
+    class Writing(Event):
+        """Whether replies are still being written changed."""
+
+        def __init__(self, going_on: bool) -> None:
+            super().__init__()
+            self.going_on = going_on
+
+    BINDINGS = [
+        *(Binding(str(n), f"digit({n})", "best first") for n in range(1, 10)),
+        Binding("equals_sign", "tie", "tie", key_display="="),
+        Binding("x", "all_bad", "all bad"),
+        Binding("e", "edit", "edit"),
+        Binding("backspace", "back", "undo", key_display="⌫"),
+        Binding("enter", "commit", "done", key_display="Enter"),
+        Binding("s", "skip", "later"),
+        Binding("escape", "leave", "leave", key_display="Esc"),
+        Binding("up", "open(-1)", "open", key_display="↑"),
+        Binding("down", "open(1)", "open", key_display="↓"),
+        Binding("pageup", "scroll(-1)", "scroll", key_display="PgUp", show=False),
+        Binding("pagedown", "scroll(1)", "scroll", key_display="PgDn", show=False),
+    ]
+
+    def __init__(
+        self,
+        session: SessionThread,
+        prompt: Message,
+        kept: Sequence[Message],
+        more: int,
+        shuffle: Callable[[list[Any]], None] = random.shuffle,
+    ) -> None:
+        super().__init__()
+        self._session = session
+        self._prompt = prompt
+        self._more = more
+        self._sampled = [Lane() for _ in range(more)]
+        self.lanes = [Lane(each.id, each.text) for each in kept] + self._sampled
+        shuffle(self.lanes)
+        self._number()
+        self.ordering = Ordering(len(self.lanes))
+        self.writing = False
+        self._editing = False
+        self._open = 0
+        self._complete_since: float | None = None
+        self._left = False
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(terminal_safe(self._prompt.text)), classes="question")
+        with Container(id="lanes"):
+            yield from self.lanes
+        yield Static(classes="order")
+
+    def on_mount(self) -> None:
+        self._show_order()
+        self.fill()
+
+    # The replies
+
+    @work(group="ranker")
+    async def fill(self) -> None:
+        """Sample the new replies and show them as they come."""
+        try:
+            if self._more:
+                self._set_writing(True)
+                await self._session.prepare()
+                keep = [lane.reply for lane in self.lanes if lane.reply is not None]
+                prompt = self._prompt.id
+                async for batch in self._session.stream(
+                    lambda session: session.alternatives(prompt, self._more, keep=keep)
+                ):
+                    for update in batch:
+                        await self._take(update)
+                    await self._pace()
+        except ChatappError as error:
+            await self._fall_short(error)
+        finally:
+            self._set_writing(False)
+        if not self._left:
+            await self._settle()
+
+    async def _take(self, update: Update) -> None:
+        match update:
+            case Began(reply, number):
+                self._sampled[number].reply = reply.id
+            case Text(_, number, delta):
+                await self._sampled[number].write(delta)
+            case Finished(reply, number):
+                await self._sampled[number].finish(reply.id, reply.text)
+                self.refresh_bindings()
+            case Replaced(_, number):
+                self._unplace(self._sampled[number])
+                await self._sampled[number].restart()
+            case Removed(_, number):
+                await self._remove([self._sampled[number]])
+
+    async def _pace(self) -> None:
+        """Kept replies fill with the others, so that nothing shows which one was there before."""
+        lengths = [len(lane.text) for lane in self._sampled if not lane.complete]
+        whole = [len(lane.text) for lane in self._sampled if lane.complete]
+        reached = min(lengths) if lengths else max(whole, default=0)
+        for lane in self.lanes:
+            if lane.kept is not None and not lane.complete and lane.reply is not None:
+                await lane.keep_pace(reached)
+                if len(lane.text) == len(lane.kept):
+                    await lane.finish(lane.reply, lane.kept)
+
+    async def _settle(self) -> None:
+        """Everything has come: kept replies are shown whole and the clock of the ranking starts."""
+        for lane in self.lanes:
+            if lane.kept is not None and not lane.complete and lane.reply is not None:
+                await lane.finish(lane.reply, lane.kept)
+        await self._remove([lane for lane in self.lanes if not lane.complete])
+        self._complete_since = time.monotonic()
+        if len(self.lanes) < 2:
+            problem = ChatappError("no different reply came", "ask again, or raise alternatives_temperature")
+            self._close(Outcome(error=problem))
+            return
+        self._show_order()
+        if self.ordering.complete:
+            await self.action_commit()
+
+    async def _fall_short(self, error: ChatappError) -> None:
+        self._problem = f"{error}: {error.hint}"
+        if sum(lane.complete or lane.kept is not None for lane in self.lanes) < 2:
+            self._close(Outcome(error=error))
+
+    async def _remove(self, gone: Sequence[Lane]) -> None:
+        if not gone:
+            return
+        tiers = self._placed()
+        self.lanes = [lane for lane in self.lanes if lane not in gone]
+        self._number()
+        await self.query_one("#lanes").remove_children(list(gone))
+        if self.lanes:
+            self._replay(tiers)
+        self._fit()
+
+    def _set_writing(self, going_on: bool) -> None:
+        if self.writing != going_on:
+            self.writing = going_on
+            self.post_message(self.Writing(going_on))
+
+    # The order
+
+    def _number(self) -> None:
+        for number, lane in enumerate(self.lanes, start=1):
+            lane.number = number
+
+    def _placed(self) -> list[list[Lane]]:
+        return [[self.lanes[number - 1] for number in tier] for tier in self.ordering.tiers()]
+
+    def _replay(self, tiers: Sequence[Sequence[Lane]]) -> None:
+        """Place these lanes anew, those that are gone left out."""
+        self.ordering = Ordering(len(self.lanes))
+        for tier in tiers:
+            for at, lane in enumerate([each for each in tier if each in self.lanes]):
+                if at:
+                    self.ordering.press_equals()
+                self.ordering.press_digit(lane.number)
+        self._show_order()
+
+    def _unplace(self, lane: Lane) -> None:
+        self._replay([[each for each in tier if each is not lane] for tier in self._placed()])
+
+    def _show_order(self) -> None:
+        for lane in self.lanes:
+            lane.place = self.ordering.place_of(lane.number)
+            lane.title()
+        if self._editing:
+            line = Content.assemble(("Edit which one?  ", "bold"), f"1-{len(self.lanes)}")
+        else:
+            line = Content.assemble("Best first:  ", (self.ordering.text, "bold $accent"))
+            if self.writing and self.ordering.complete:
+                line += Content("   waiting for the last one")
+        if self._problem:
+            line += Content.styled("\n" + terminal_safe(self._problem), "$error")
+        self.query_one(".order", Static).update(line)
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
+        match action:
+            case "digit":
+                number = parameters[0]
+                return number <= len(self.lanes) and not (self.ordering.complete and not self._editing)
+            case "tie" | "skip" | "all_bad" | "edit":
+                return not self._editing
+            case "back":
+                return self._editing or self.ordering.started
+            case "commit":
+                return not self._editing and self.ordering.started
+            case "open":
+                return self.has_class("-narrow") and any(lane.border_subtitle for lane in self.lanes)
+        return True
+
+    async def action_digit(self, number: int) -> None:
+        if number > len(self.lanes):
+            return
+        lane = self.lanes[number - 1]
+        if self._editing:
+            self._editing = False
+            self._show_order()
+            if lane.complete:
+                self.edit(lane)
+        elif lane.complete:
+            self.ordering.press_digit(number)
+            await self._pressed()
+
+    async def action_tie(self) -> None:
+        self.ordering.press_equals()
+        await self._pressed()
+
+    async def action_all_bad(self) -> None:
+        self.ordering.press_all_bad()
+        await self._pressed()
+
+    def action_back(self) -> None:
+        if self._editing:
+            self._editing = False
+        else:
+            self.ordering.backspace()
+        self._show_order()
+
+    def action_edit(self) -> None:
+        self._editing = True
+        self._show_order()
+
+    async def _pressed(self) -> None:
+        self._show_order()
+        if self.ordering.complete and not self.writing:
+            await self.action_commit()
+
+    @work(group="edit")
+    async def edit(self, lane: Lane) -> None:
+        """Let the person write what this reply should have said; the corrected one is the best."""
+        from chatapp.tui.screens.edit import EditScreen
+
+        text = await self.app.push_screen_wait(
+            EditScreen("What it should have said", lane.text, "Saved as a demonstration, placed first.")
+        )
+        if text is None or lane.reply is None or text.strip() == lane.text.strip():
+            return
+        prompt, old = self._prompt.id, lane.reply
+        try:
+            new = await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
+        except ChatappError as error:
+            self._problem = f"{error}: {error.hint}"
+            self._show_order()
+            return
+        await lane.finish(new.id, new.text)
+        rest = [[each for each in tier if each is not lane] for tier in self._placed()]
+        self._replay([[lane], *rest])
+        if len(self.lanes) == 2:
+            await self._pressed()
+
+    # Leaving
+
+    async def action_commit(self) -> None:
+        """Store the order so far; replies that are still being written are stopped and stay unplaced."""
+        if self._left or not self.ordering.started:
+            return
+        self._left = True
+        if self.writing:
+            self._session.cancel()
+        shown = [lane.reply for lane in self.lanes if lane.reply is not None]
+        tiers: Tiers = self.ordering.tiers([lane.reply or 0 for lane in self.lanes])
+        all_bad, prompt = self.ordering.all_bad, self._prompt.id
+        since = self._complete_since
+        took = round((time.monotonic() - since) * 1000) if since is not None else None
+        try:
+            ranking = await self._session.do(
+                lambda session: session.rank(prompt, shown, tiers, all_bad, (), took)
+            )
+        except ChatappError as error:
+            self.post_message(self.Closed(Outcome(error=error)))
+            return
+        self.post_message(self.Closed(Outcome(ranking, self.ordering.text.removesuffix(" › _"))))
+
+    def action_skip(self) -> None:
+        self._close(Outcome(skipped=True))
+
+    def action_leave(self) -> None:
+        if self._editing:
+            self.action_back()
+        else:
+            self._close(Outcome())
+
+    def _close(self, outcome: Outcome) -> None:
+        if not self._left:
+            self._left = True
+            if self.writing:
+                self._session.cancel()
+            self.post_message(self.Closed(outcome))
+
+    # Room on the screen
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < WIDE - 2, "-narrow")
+        self.call_after_refresh(self._fit)
+
+    @on(LaneText.Grew)
+    def _fit(self) -> None:
+        """Give every lane the height that its text needs, as far as there is room."""
+        box = self.query_one("#lanes")
+        available = box.size.height
+        if not self.lanes or not available:
+            return
+        lines = [lane.text_height for lane in self.lanes]
+        narrow = self.has_class("-narrow")
+        if narrow:
+            self._open = min(self._open, len(self.lanes) - 1)
+            heights = stacked_heights(lines, available, self._open)
+        else:
+            across = columns(box.size.width, len(self.lanes))
+            box.styles.grid_size_columns = across
+            heights = [row_height(lines, available, -(-len(self.lanes) // across))] * len(self.lanes)
+        for at, (lane, height) in enumerate(zip(self.lanes, heights, strict=True)):
+            lane.styles.height = height
+            lane.set_class(narrow and at == self._open, "-open")
+        self.call_after_refresh(self._mark_rest)
+
+    def _mark_rest(self) -> None:
+        for lane in self.lanes:
+            lane.mark_rest()
+        self.refresh_bindings()
+
+    @on(Lane.Scrolled)
+    def _together(self, event: Lane.Scrolled) -> None:
+        if not self.has_class("-narrow"):
+            for lane in self.lanes:
+                if lane is not event.lane and round(lane.scroll_y) != round(event.y):
+                    lane.scroll_to(y=event.y, animate=False)
+
+    def action_scroll(self, pages: int) -> None:
+        for at, lane in enumerate(self.lanes):
+            if not self.has_class("-narrow") or at == self._open:
+                lane.scroll_relative(y=pages * max(1, lane.size.height - 2), animate=False)
+
+    def action_open(self, step: int) -> None:
+        self._open = (self._open + step) % len(self.lanes)
+        self._fit()
+
+    @on(Lane.Chosen)
+    async def _clicked(self, event: Lane.Chosen) -> None:
+        event.stop()
+        await self.action_digit(event.lane.number)

@@ -1,0 +1,57 @@
+"""The first line: the conversation on the left, what answers and how full its context is on the right."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from chatapp.core.sanitize import one_line
+
+_BAR = 5
+
+
+class StatusBar(Widget):
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES = {"status--name", "status--title"}
+    DEFAULT_CSS = """
+    StatusBar {
+        dock: top;
+        height: 1;
+        padding: 0 1;
+        color: $secondary;
+        text-wrap: nowrap;
+        & > .status--name { color: $accent; text-style: bold; }
+        & > .status--title { color: $foreground; }
+    }
+    """
+
+    title: reactive[str] = reactive("")
+    model: reactive[str] = reactive("")
+    adapter: reactive[str] = reactive("")
+    used: reactive[float | None] = reactive(None)
+    """Share of n_ctx that the last prompt and its reply took, from 0 to 1."""
+    busy: reactive[str] = reactive("")
+    """What is going on instead: `loading`."""
+
+    def render(self) -> Content:
+        width = self.content_size.width
+        name = Content.styled("chatapp", self.get_visual_style("status--name", partial=True))
+        right = self._right(width)
+        room = width - name.cell_length - right.cell_length - 5
+        title = one_line(self.title, max(room, 1)) if room > 3 else ""
+        left = Content.assemble(name, "   ", (title, self.get_visual_style("status--title", partial=True)))
+        return Content.assemble(left, " " * max(1, width - left.cell_length - right.cell_length), right)
+
+    def _right(self, width: int) -> Content:
+        parts = [one_line(self.model, 24 if width < 100 else 40)]
+        if self.adapter:
+            parts.append(f"adapter {one_line(self.adapter, 16)}" if width >= 70 else "▴" + one_line(self.adapter, 10))
+        if self.busy:
+            parts.append(self.busy)
+        elif self.used is not None:
+            share = min(max(self.used, 0.0), 1.0)
+            full = round(share * _BAR)
+            bar = "▰" * full + "▱" * (_BAR - full)
+            parts.append(f"ctx {bar} {share:.0%}" if width >= 60 else f"ctx {share:.0%}")
+        return Content(" · ".join(part for part in parts if part))

@@ -1,0 +1,178 @@
+"""Builds the guide: data, tokenizer, training, GGUF, evaluation, card.
+
+    python models/default/recipe/build.py --data DIR --out models/default
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sys.path.insert(0, str(Path(__file__).parent))
+
+STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "evaluate", "card")
+GENERATED = {"app": 70000, "contrast": 15000, "talk": 14000, "limits": 24000,
+             "errand": 10000, "copying": 26000, "recall": 24000,
+             "mixed": 1600}
+GENERATED_TEST = 200
+
+
+def corpus_stage(args: argparse.Namespace, work: Path) -> None:
+    """Read the open dialogues and compose our own."""
+    import corpus
+    import sources
+    from generate import Decontaminator, Generator
+    if args.public:
+        sources.download(args.data)
+    data = corpus.read(args.data)
+    probes = probe_questions(args.probes)
+    clean = Decontaminator(probes).clean
+    made = Generator(args.seed)
+    dropped = 0
+    for kind, count in GENERATED.items():
+        rows = [made.dialogue(kind)
+                for _ in range(int(count * args.scale) + GENERATED_TEST)]
+        kept = [r for r in rows if clean(r)]
+        dropped += len(rows) - len(kept)
+        data[kind] = (kept[GENERATED_TEST:], kept[:GENERATED_TEST])
+    report = {"dropped_near_probes": dropped, "dialogues": {}}
+    for name, (train, test) in data.items():
+        report["dialogues"][name] = [len(train), len(test)]
+        for part, rows in (("train", train), ("test", test)):
+            with (work / f"{name}.{part}.jsonl").open("w") as f:
+                f.writelines(json.dumps(r) + "\n" for r in rows)
+    (work / "corpus.json").write_text(json.dumps(report, indent=1))
+
+
+def probe_questions(folder: Path) -> list[str]:
+    """The questions of the probes, known only to be kept out."""
+    return [json.loads(line)["question"]
+            for path in sorted(folder.glob("app_questions.jsonl"))
+            for line in path.read_text().splitlines() if line.strip()]
+
+
+def _rows(path: Path) -> list[list[tuple[str, str]]]:
+    return [[tuple(t) for t in json.loads(line)]
+            for line in path.read_text().splitlines()]
+
+
+def tokenizer_stage(args: argparse.Namespace, work: Path) -> None:
+    """Learn the byte pairs on a sample of every source."""
+    from tokenizer import train_tokenizer
+    texts = []
+    r = random.Random(args.seed)
+    for path in sorted(work.glob("*.train.jsonl")):
+        rows = _rows(path)
+        r.shuffle(rows)
+        texts += [t for row in rows[:9000] for _, t in row]
+    train_tokenizer(texts, 4096, work / "tokenizer.json")
+
+
+def pools_stage(args: argparse.Namespace, work: Path) -> None:
+    """Turn every source into token arrays."""
+    from packing import Pool
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    sizes = {}
+    for path in sorted(work.glob("*.t*.jsonl")):
+        if not path.name.endswith((".train.jsonl", ".test.jsonl")):
+            continue
+        pool = Pool.build(tokenizer, _rows(path))
+        pool.save(path.with_suffix(".npz"))
+        sizes[path.stem] = len(pool.ids)
+    (work / "pools.json").write_text(json.dumps(sizes, indent=1))
+
+
+def train_stage(args: argparse.Namespace, work: Path) -> None:
+    """Train, or go on from the latest checkpoint."""
+    import torch
+    from model import Shape
+    from packing import Pool
+    from train import Plan, train
+    torch.set_num_threads(args.threads)
+    pools = {p.name.split(".")[0]: Pool.load(p)
+             for p in sorted(work.glob("*.train.npz"))}
+    train(pools, Shape(), Plan(args.tokens, args.seed), work,
+          compiled=not args.eager)
+
+
+def gguf_stage(args: argparse.Namespace, work: Path) -> None:
+    """Write the F16 file into the work folder and Q8_0 to the output."""
+    from gguf_write import write
+    from train import load
+    model, _ = load(work / "latest.pt")
+    write(model, work / "tokenizer.json", work / "guide-f16.gguf", "F16")
+    part = work / "guide-q8_0.gguf"
+    write(model, work / "tokenizer.json", part, "Q8_0")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "guide.gguf").write_bytes(part.read_bytes())
+
+
+def evaluate_stage(args: argparse.Namespace, work: Path) -> None:
+    """Measure the written file."""
+    import evaluate
+    result = evaluate.measure(work, args.out / "guide.gguf", args.probes,
+                              args.threads)
+    (work / "evaluation.json").write_text(json.dumps(result, indent=1))
+
+
+def card_stage(args: argparse.Namespace, work: Path) -> None:
+    """Write CARD.md from what was measured."""
+    import card
+    text = card.render(work, args.out / "guide.gguf", args.note)
+    (args.out / "CARD.md").write_text(text)
+
+
+def main() -> None:
+    """Run the stages that are not done yet."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--work", type=Path, default=Path("guide-work"))
+    p.add_argument("--tokens", type=int, default=22_000_000)
+    p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--scale", type=float, default=1.0,
+                   help="share of the generated dialogues to make")
+    p.add_argument("--threads", type=int, default=max(
+        1, (os.cpu_count() or 2) // 2))
+    p.add_argument("--eager", action="store_true", help="do not compile")
+    p.add_argument("--public", action="store_true",
+                   help="download the public sources into --data first")
+    p.add_argument("--probes", type=Path,
+                   default=Path(__file__).parent / "probes")
+    p.add_argument("--note", default="", help="a line for the card")
+    p.add_argument("--stage", choices=STAGES, action="append",
+                   help="run this stage again (may be repeated)")
+    args = p.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for stage in STAGES:
+        done = args.work / f"{stage}.done"
+        if args.stage and stage not in args.stage:
+            continue
+        if not args.stage and done.exists():
+            print(f"{stage}: done before", flush=True)
+            continue
+        began = time.time()
+        print(f"{stage} ...", flush=True)
+        globals()[f"{stage}_stage"](args, args.work)
+        seconds = round(time.time() - began, 1)
+        done.write_text(json.dumps({
+            "seconds": seconds, "tokens": args.tokens, "seed": args.seed,
+            "machine": platform.machine(), "threads": args.threads}))
+        print(f"{stage}: {seconds} s", flush=True)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

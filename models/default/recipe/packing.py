@@ -1,0 +1,123 @@
+"""Token pools on disk and rows of whole dialogues for training."""
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from clean import Turn
+from tokenizer import encode
+
+
+@dataclass
+class Pool:
+    """Dialogues of one source as one flat array; turns can be cut at."""
+
+    ids: np.ndarray
+    weights: np.ndarray
+    docs: np.ndarray   # start of each dialogue, and the end of the last
+    turns: np.ndarray  # start of each turn, over all dialogues
+
+    @staticmethod
+    def build(tokenizer: Tokenizer, dialogues: list[list[Turn]]) -> Pool:
+        """Encode dialogues."""
+        ids, weights, docs, turns, total = [], [], [0], [], 0
+        for dialogue in dialogues:
+            i, w, starts = encode(tokenizer, dialogue)
+            ids.append(i)
+            weights.append(w)
+            turns += [total + s for s in starts]
+            total += len(i)
+            docs.append(total)
+        return Pool(np.concatenate(ids), np.concatenate(weights),
+                    np.array(docs), np.array(turns))
+
+    def save(self, path: Path) -> None:
+        """Write to an .npz file."""
+        np.savez(path, ids=self.ids, weights=self.weights, docs=self.docs,
+                 turns=self.turns)
+
+    @staticmethod
+    def load(path: Path) -> Pool:
+        """Read what `save` wrote."""
+        with np.load(path) as f:
+            return Pool(f["ids"], f["weights"], f["docs"], f["turns"])
+
+    def pieces(self, n: int, limit: int) -> Iterator[slice]:
+        """Dialogue `n` in pieces of at most `limit`, cut between turns."""
+        start, end = int(self.docs[n]), int(self.docs[n + 1])
+        while end - start > limit:
+            cuts = self.turns[(self.turns > start)
+                              & (self.turns <= start + limit)]
+            cut = int(cuts[-1]) if len(cuts) else start + limit
+            yield slice(start, cut)
+            start = cut
+        yield slice(start, end)
+
+
+Row = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Stream:
+    """An endless stream of packed rows, drawn from pools by weight."""
+
+    def __init__(self, pools: dict[str, Pool], seed: int) -> None:
+        self.pools = pools
+        self.rng = random.Random(seed)
+        self.order: dict[str, list[int]] = {k: [] for k in pools}
+        self.spent = dict.fromkeys(pools, 0)
+
+    def _draw(self, mix: dict[str, float]) -> tuple[str, int]:
+        # the pool furthest behind its share of the tokens of this mix
+        name = min(mix, key=lambda k: self.spent[k] / mix[k])
+        if not self.order[name]:
+            self.order[name] = list(range(len(self.pools[name].docs) - 1))
+            self.rng.shuffle(self.order[name])
+        return name, self.order[name].pop()
+
+    def rows(self, mix: dict[str, float], length: int,
+             bins: int = 24) -> Iterator[Row]:
+        """Rows of `length` ids, weights and dialogue numbers (-1 is pad)."""
+        mix = {k: v for k, v in mix.items() if v > 0 and k in self.pools}
+        self.spent = dict.fromkeys(self.pools, 0)
+        opened: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        used: list[int] = []
+        while True:
+            name, doc = self._draw(mix)
+            pool = self.pools[name]
+            for s in pool.pieces(doc, length):
+                size = s.stop - s.start
+                if size < 8:
+                    continue
+                self.spent[name] += size
+                fits = [i for i, u in enumerate(used) if u + size <= length]
+                if not fits and len(opened) >= bins:
+                    full = max(range(len(used)), key=used.__getitem__)
+                    yield self._row(opened.pop(full), length)
+                    used.pop(full)
+                if fits:
+                    at = max(fits, key=used.__getitem__)
+                else:
+                    opened.append([])
+                    used.append(0)
+                    at = -1
+                opened[at].append((pool.ids[s], pool.weights[s]))
+                used[at] += size
+
+    @staticmethod
+    def _row(pieces: list[tuple[np.ndarray, np.ndarray]], length: int) -> Row:
+        ids = np.zeros(length, np.int64)
+        weights = np.zeros(length, np.float32)
+        docs = np.full(length, -1, np.int64)
+        at = 0
+        for number, (i, w) in enumerate(pieces):
+            ids[at:at + len(i)] = i
+            # the weight belongs to the position that predicts the token
+            weights[at:at + len(w) - 1] = w[1:] / 2
+            docs[at:at + len(i)] = number
+            at += len(i)
+        return ids, weights, docs

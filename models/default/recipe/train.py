@@ -1,0 +1,193 @@
+"""Trains the guide: packed rows, Muon and AdamW, three stages of data."""
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model import Guide, Shape, document_mask
+from packing import Pool, Row, Stream
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the run: until which share of the tokens, rows, mixture."""
+
+    until: float
+    row: int
+    mix: dict[str, float]
+
+
+PHASES = [
+    Phase(0.55, 256, dict(
+        sgd=.27, topical=.14, taskmaster=.03, oasst=.02, chatterbot=.01,
+        copying=.11, recall=.11, app=.14, contrast=.04, talk=.04,
+        limits=.06, errand=.03)),
+    Phase(0.70, 512, dict(
+        sgd=.25, topical=.14, taskmaster=.03, oasst=.02, chatterbot=.01,
+        copying=.05, recall=.10, app=.17, contrast=.05, talk=.05,
+        limits=.06, errand=.04, mixed=.03)),
+    Phase(0.92, 512, dict(
+        sgd=.10, topical=.07, taskmaster=.02, oasst=.01, chatterbot=.01,
+        copying=.03, recall=.10, app=.32, contrast=.09, talk=.06,
+        limits=.11, errand=.05, mixed=.03)),
+    Phase(1.00, 1024, dict(
+        sgd=.10, topical=.06, taskmaster=.02, oasst=.01,
+        copying=.02, recall=.10, app=.26, contrast=.07, talk=.05,
+        limits=.09, errand=.05, mixed=.17)),
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run."""
+
+    tokens: int
+    seed: int = 7
+    batch: int = 6144      # tokens a step
+    micro: int = 1024      # tokens a pass; small ones stay in the cache
+    muon_lr: float = 4e-3
+    adam_lr: float = 3e-3
+    warm: int = 60
+    decay_from: float = 0.5
+    save_every: int = 200
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return max(1, self.tokens // self.batch)
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step, as a share of its peak."""
+        share = step / self.steps
+        down = 1.0
+        if share > self.decay_from:
+            x = (share - self.decay_from) / (1 - self.decay_from)
+            down = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * x))
+        return min(1.0, (step + 1) / self.warm) * down
+
+    def phase(self, step: int) -> Phase:
+        """The phase of a step."""
+        return next(p for p in PHASES if step / self.steps < p.until
+                    or p is PHASES[-1])
+
+
+def batches(pools: dict[str, Pool], plan: Plan) -> Iterator[list[Row]]:
+    """The rows of every step, the same for the same plan."""
+    stream = Stream(pools, plan.seed)
+    now, rows = None, iter(())
+    for step in range(plan.steps):
+        phase = plan.phase(step)
+        if phase is not now:
+            now, rows = phase, stream.rows(phase.mix, phase.row)
+        yield [next(rows) for _ in range(plan.batch // phase.row)]
+
+
+def loss_sum(model: Guide, ids: Tensor, weights: Tensor,
+             docs: Tensor) -> Tensor:
+    """Weighted sum of the cross-entropies of a batch."""
+    kind = ids.device.type
+    with torch.autocast(kind, torch.bfloat16):
+        logits = model(ids, document_mask(docs, torch.bfloat16))
+    flat = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
+    each = F.cross_entropy(flat, ids[:, 1:].reshape(-1), reduction="none")
+    return (each * weights[:, :-1].reshape(-1)).sum()
+
+
+def optimizers(model: Guide, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embedding and norms."""
+    named = list(model.named_parameters())
+    matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in named if p.ndim != 2 or "embed" in n]
+    return [torch.optim.Muon(matrices, lr=plan.muon_lr, weight_decay=0.05,
+                             adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=plan.adam_lr, betas=(0.9, 0.95),
+                              weight_decay=0.0)]
+
+
+def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
+          compiled: bool = True) -> Guide:
+    """Run (or go on with) the plan; checkpoints and log lie in `work`."""
+    torch.manual_seed(plan.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = Guide(shape).to(device)
+    tools = optimizers(model, plan)
+    peaks = [plan.muon_lr, plan.adam_lr]
+    first, spent = 0, 0.0
+    latest = work / "latest.pt"
+    if latest.exists():
+        state = torch.load(latest, map_location=device)
+        if state["plan"] == asdict(plan):
+            model.load_state_dict(state["model"])
+            for tool, saved in zip(tools, state["optimizers"], strict=True):
+                tool.load_state_dict(saved)
+            first, spent = state["step"], state["seconds"]
+    run = torch.compile(loss_sum, dynamic=False) if compiled else loss_sum
+    began, seen, shown = time.time(), 0, time.time()
+    log = (work / "train.jsonl").open("a")
+    for step, rows in enumerate(batches(pools, plan)):
+        if step < first:
+            continue
+        rate = plan.rate(step)
+        for tool, peak in zip(tools, peaks, strict=True):
+            for group in tool.param_groups:
+                group["lr"] = peak * rate
+            tool.zero_grad(set_to_none=True)
+        total = float(sum(r[1][:-1].sum() for r in rows))
+        length = len(rows[0][0])
+        per = max(1, (plan.micro if device == "cpu" else 65536) // length)
+        loss = 0.0
+        for i in range(0, len(rows), per):
+            part = [torch.from_numpy(np.stack(x)).to(device)
+                    for x in zip(*rows[i:i + per], strict=True)]
+            piece = run(model, *part) / total
+            piece.backward()
+            loss += piece.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for tool in tools:
+            tool.step()
+        seen += plan.batch
+        if step % 20 == 0 or step == plan.steps - 1:
+            now = time.time()
+            speed = seen / (now - shown)
+            left = (plan.steps - step) * plan.batch / speed
+            line = {"step": step, "tokens": (step + 1) * plan.batch,
+                    "loss": round(loss, 4), "rate": round(rate, 4),
+                    "row": length, "tokens_s": round(speed),
+                    "minutes_left": round(left / 60, 1)}
+            print(line, flush=True)
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            seen, shown = 0, now
+        if (step + 1) % plan.save_every == 0 or step == plan.steps - 1:
+            save(model, tools, plan, step + 1,
+                 spent + time.time() - began, latest)
+    log.close()
+    return model
+
+
+def save(model: Guide, tools: list[torch.optim.Optimizer], plan: Plan,
+         step: int, seconds: float, path: Path) -> None:
+    """Write a checkpoint under a new name, then rename it."""
+    part = path.with_suffix(".part")
+    torch.save({"model": model.state_dict(), "step": step,
+                "optimizers": [t.state_dict() for t in tools],
+                "plan": asdict(plan), "shape": model.shape.as_dict(),
+                "seconds": seconds}, part)
+    part.replace(path)
+
+
+def load(path: Path) -> tuple[Guide, dict]:
+    """The model of a checkpoint, and the checkpoint."""
+    state = torch.load(path, map_location="cpu")
+    model = Guide(Shape(**state["shape"]))
+    model.load_state_dict(state["model"])
+    return model.eval(), state

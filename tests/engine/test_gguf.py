@@ -1,0 +1,147 @@
+"""The header check takes good files and refuses the rest with a `ModelError`, quickly, in little memory."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatapp.core.errors import ModelError
+from chatapp.engine.cache import sha256
+from chatapp.engine.gguf import TENSOR_TYPES, read_header, require_adapter, require_model
+from tests.engine.tiny_gguf import CHATML, make_adapter, make_model
+
+
+def test_says_what_the_file_says(tiny: Path) -> None:
+    header = read_header(tiny)
+    require_model(header)
+    assert (header.name, header.architecture, header.licence) == ("tiny", "llama", "CC0-1.0")
+    assert (header.context_length, header.quantisation, header.chat_template) == (512, "F16", CHATML)
+    assert header.parameters == sum(
+        int.__mul__(*tensor.dims) if len(tensor.dims) == 2 else tensor.dims[0] for tensor in header.tensors
+    )
+    assert header.size == tiny.stat().st_size
+    assert "tokenizer.ggml.tokens" not in header.metadata
+    assert len(read_header(tiny, arrays=True).metadata["tokenizer.ggml.tokens"]) == 259
+
+
+def test_agrees_with_the_gguf_package(tiny: Path) -> None:
+    from gguf import GGUFReader
+    from gguf.constants import GGML_QUANT_SIZES
+
+    theirs = {tensor.name: (tensor.data_offset, tensor.n_bytes) for tensor in GGUFReader(tiny).tensors}
+    assert {tensor.name: (tensor.offset, tensor.size) for tensor in read_header(tiny).tensors} == theirs
+    assert {number: sizes[1:] for number, sizes in TENSOR_TYPES.items()} == {
+        int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()
+    }
+
+
+def test_an_adapter_is_not_a_model(tiny: Path, adapter: Path) -> None:
+    require_adapter(read_header(adapter), read_header(tiny))
+    with pytest.raises(ModelError, match="LoRA adapter"):
+        require_model(read_header(adapter))
+    with pytest.raises(ModelError, match="not a LoRA adapter"):
+        require_adapter(read_header(tiny), read_header(tiny))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"architecture": "qwen2"}, {"width": 96}, {"kind": "alora"}, {"alpha": float("nan")}]
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    tiny: Path, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    path = make_adapter(tmp_path / "wrong.gguf", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ModelError):
+        require_adapter(read_header(path), read_header(tiny))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GGUF",
+        b"not a model at all, but long enough to have a header",
+        b"GGUF" + struct.pack("<IQQ", 1, 0, 0),
+        b"FUGG" + struct.pack("<IQQ", 3, 0, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 2**63),
+        b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62) + b"key",
+        b"GGUF" + struct.pack("<IQQQ3sIIQ", 3, 0, 1, 3, b"key", 9, 0, 2**62),
+        b"GGUF" + struct.pack("<IQQQ3sIIQ", 3, 0, 1, 3, b"key", 9, 9, 1),
+        b"GGUF" + struct.pack("<IQQQ3sIQ", 3, 0, 1, 3, b"key", 8, 2**61),
+    ],
+)
+def test_nonsense_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        read_header(path)
+
+
+def test_half_a_download_is_refused(tiny: Path, tmp_path: Path) -> None:
+    data = tiny.read_bytes()
+    half = tmp_path / "half.gguf"
+    half.write_bytes(data[:-100])
+    with pytest.raises(ModelError, match="half a download"):
+        read_header(half)
+
+
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.gguf", Path("/dev/zero"), Path("nul\0l")):
+        with pytest.raises(ModelError):
+            read_header(path)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = make_model(tmp_path_factory.mktemp("small") / "small.gguf", layers=1)
+    return path.read_bytes()
+
+
+@settings(max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_mutated_file_parses_or_is_refused(small: bytes, tmp_path: Path, data: st.DataObject) -> None:
+    header_end = 12_000
+    mutated = bytearray(small)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, header_end))
+        fresh = data.draw(
+            st.binary(min_size=1, max_size=8)
+            | st.sampled_from([2**64 - 1, 2**63, 2**40, 2**31, 0]).map(
+                lambda number: struct.pack("<Q", number)
+            )
+        )
+        mutated[place : place + len(fresh)] = fresh
+    cut = data.draw(st.none() | st.integers(0, len(mutated)))
+    path = tmp_path / "mutated.gguf"
+    path.write_bytes(bytes(mutated[:cut]))
+    tracemalloc.start()
+    try:
+        header = read_header(path, arrays=data.draw(st.booleans()))
+        require_model(header)
+        assert all(tensor.offset + tensor.size <= len(mutated) for tensor in header.tensors)
+    except ModelError as error:
+        assert "\n" not in str(error)
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
+def test_sha256_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
+    path, cache = tmp_path / "file", tmp_path / "cache"
+    path.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(path, cache) == known == sha256(path)
+    table = cache / "sha256.json"
+    table.write_text(table.read_text().replace(known, "remembered"))
+    assert sha256(path, cache) == "remembered"
+    path.write_bytes(b"abcd")
+    assert sha256(path, cache) != "remembered"
+    table.write_text("{broken")
+    assert len(sha256(path, cache)) == 64

@@ -1,0 +1,101 @@
+"""Preference groups: out of the database with their texts, and into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chatapp.core.errors import UsageError
+from chatapp.core.types import Group, GroupReply, Provenance, Turn
+from chatapp.preferences.formats.load import load
+from chatapp.store.database import Store
+from tests.store.conftest import answer, ask
+
+Q = Turn("user", "q")
+
+
+def test_everything_in_force_with_its_texts(store: Store) -> None:
+    conversation = store.conversations.create(system="Be brief.")
+    first = store.conversations.add(conversation.id, None, "user", "Hi", "typed")
+    other, hello = answer(store, first, "Other branch"), answer(store, first, "Hello")
+    prompt = store.conversations.add(conversation.id, hello.id, "user", "Sky?", "typed")
+    a, b = answer(store, prompt, "Blue."), answer(store, prompt, "Green.")
+    written = store.conversations.add(conversation.id, prompt.id, "assistant", "Azure.", "edit")
+    store.rankings.add(prompt.id, [b.id, a.id], ((a.id,), (b.id,)), tags=["true"], milliseconds=7)
+    store.rankings.demonstrate(prompt.id, written.id, [b.id])
+    store.rankings.thumb(other.id, -1)
+    ranking, demonstration, thumb = store.groups.list()
+    talk = (Turn("system", "Be brief."), Turn("user", "Hi"))
+    assert ranking.prompt == demonstration.prompt == (*talk, Turn("assistant", "Hello"), Turn("user", "Sky?"))
+    assert ranking.replies == (GroupReply("Green.", "model", "guide"), GroupReply("Blue.", "model", "guide"))
+    assert (ranking.tiers, ranking.tags, ranking.milliseconds) == (((1,), (0,)), ("true",), 7)
+    assert demonstration.replies == (GroupReply("Azure.", "edit"), GroupReply("Green.", "model", "guide"))
+    assert demonstration.demonstration == 0
+    assert thumb.prompt == talk
+    assert thumb.replies == (GroupReply("Other branch", "model", "guide", -1),)
+
+
+def test_added_groups_become_one_readable_conversation(store: Store) -> None:
+    follow_up = (Q, Turn("assistant", "good"), Turn("user", "more"))
+    groups = [
+        Group((Q,), (GroupReply("bad"), GroupReply("good")), ((1,), (0,))),
+        Group(follow_up, (GroupReply("x", "model", "guide"), GroupReply("y")), all_bad=True),
+        Group((Q,), (GroupReply("up", thumb=1),)),
+        Group((Turn("user", "other"),), (GroupReply("worse"), GroupReply("mine", "edit")), demonstration=1),
+    ]
+    assert store.groups.add(groups, "From a file", "import:file.jsonl") == 4
+    (conversation,) = store.conversations.list()
+    assert conversation.title == "From a file"
+    assert [each.text for each in store.conversations.path(conversation.id)] == ["q", "good"]
+    messages = store.conversations.messages(conversation.id)
+    assert [each.text for each in messages].count("good") == 1  # the tree grew where it was
+    assert all(each.origin == "import" for each in messages if each.text in ("q", "bad", "good", "more"))
+    assert [each.source for each in store.rankings.list()] == ["import:file.jsonl"] * 2
+    out = store.groups.list()
+    assert [(each.prompt, each.tiers, each.all_bad) for each in out[:2]] == [
+        (each.prompt, each.tiers, each.all_bad) for each in groups[:2]
+    ]
+    assert out[2].replies == (GroupReply("mine", "edit"), GroupReply("worse"))
+    assert out[3].replies == groups[2].replies
+
+
+def test_all_or_nothing(store: Store) -> None:
+    fine = Group((Q,), (GroupReply("a"),), ((0,),))
+    with pytest.raises(UsageError):
+        store.groups.add([fine, Group((), (GroupReply("b"),))], "x", "import:x")
+    assert store.conversations.list() == []
+    assert store.groups.list() == []
+
+
+def test_rankings_of_two_groups_on_one_prompt_are_both_in_force(store: Store) -> None:
+    ways = [Group((Q,), (GroupReply("a"), GroupReply("b")), order) for order in (((0,), (1,)), ((1,), (0,)))]
+    store.groups.add(ways, "Two people", "import:x")
+    assert [group.tiers for group in store.groups.list()] == [((0,), (1,)), ((1,), (0,))]
+
+
+def test_a_reply_to_another_prompt_never_shows_in_a_group(store: Store) -> None:
+    prompt, (first,) = ask(store)
+    store.conversations.begin_replies(prompt.conversation, prompt.id, [Provenance("guide")] * 2)
+    store.rankings.thumb(first.id, 1)
+    (group,) = store.groups.list()
+    assert [reply.text for reply in group.replies] == [first.text]
+
+
+def test_open_assistant_trees_keep_their_rankings(store: Store) -> None:
+    folder = os.environ.get("CHATAPP_TEST_DATA")
+    if not folder:
+        pytest.skip("CHATAPP_TEST_DATA names no folder with the public files")
+    loaded = load(Path(folder) / "oasst" / "en_trees_a.jsonl.gz")
+    assert store.groups.add(loaded.groups, "Open-Assistant", "import:en_trees_a.jsonl.gz") == 97
+    out = store.groups.list()
+    assert [(each.prompt, each.tiers) for each in out] == [
+        (each.prompt, each.tiers) for each in loaded.groups
+    ]
+    assert [[reply.text for reply in each.replies] for each in out] == [
+        [reply.text for reply in each.replies] for each in loaded.groups
+    ]
+    (conversation,) = store.conversations.list()
+    assert len(store.conversations.children(conversation.id, None)) == 50
+    assert store.integrity() == "ok"
