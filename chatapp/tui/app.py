@@ -60,6 +60,12 @@ class ChatApp(App[None]):
         else:
             self.push_screen(ChatScreen(self.house, self.session, self._first_message, self._resume))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No other command comes between the replies that are being ranked."""
+        if action == "command_palette":
+            return not self.screen.query("Ranker")
+        return True
+
     def action_help(self) -> None:
         from chatapp.tui.screens.help import HelpScreen
 
@@ -68,8 +74,10 @@ class ChatApp(App[None]):
 
     def action_help_quit(self) -> None:
         """Ctrl+C with nothing selected: interrupts a reply, else says how to quit."""
+        from chatapp.tui.screens.rank import RankScreen
+
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, ChatScreen):
+            if isinstance(screen, ChatScreen | RankScreen):
                 screen.interrupt()
                 return
 
@@ -83,8 +91,8 @@ class ChatApp(App[None]):
         try:
             return self.house.session()
         except ChatappError as error:
-            from chatapp.engine.base import ModelSpec
             from chatapp.core.paths import embedded_model
+            from chatapp.engine.base import ModelSpec
             from chatapp.session.session import Session
 
             self.problem = error

@@ -21,7 +21,13 @@ class Command:
 COMMANDS = (
     Command("help", "Help", "all keys and commands", "help", key="F1"),
     Command("new", "New conversation", "begin an empty one", "new", key="^N"),
-    Command("regenerate", "Alternatives", "more replies beside the last one, to be ranked", "alternatives", key="^R"),
+    Command(
+        "regenerate",
+        "Alternatives",
+        "more replies beside the last one, to be ranked",
+        "alternatives",
+        key="^R",
+    ),
     Command("chats", "Conversations", "open, search, rename, delete", "chats", key="^S"),
     Command("model", "Models", "choose another GGUF file", "models", "[NAME]", "^O"),
     Command("system", "System prompt", "change it for this conversation", "system", "[TEXT]", "F2"),
@@ -40,7 +46,11 @@ def matching(text: str) -> list[Command]:
     if not text.startswith("/") or "\n" in text:
         return []
     word, space, _ = text[1:].partition(" ")
-    return [each for each in COMMANDS if each.name and (each.name == word if space else each.name.startswith(word))]
+    return [
+        each
+        for each in COMMANDS
+        if each.name and (each.name == word if space else each.name.startswith(word))
+    ]
 
 
 def parse(text: str) -> tuple[Command, str] | None:

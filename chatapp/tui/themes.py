@@ -5,8 +5,18 @@ from __future__ import annotations
 from textual.theme import Theme
 
 
-def _theme(name: str, dark: bool, ground: str, surface: str, panel: str, text: str, muted: str, accent: str,
-           error: str, warning: str) -> Theme:
+def _theme(
+    name: str,
+    dark: bool,
+    ground: str,
+    surface: str,
+    panel: str,
+    text: str,
+    muted: str,
+    accent: str,
+    error: str,
+    warning: str,
+) -> Theme:
     return Theme(
         name=name,
         dark=dark,
@@ -59,9 +69,29 @@ def _theme(name: str, dark: bool, ground: str, surface: str, panel: str, text: s
 
 
 THEMES = (
-    _theme("chatapp-dark", True, ground="#15171b", surface="#1b1e23", panel="#2a2e36", text="#dcdfe4",
-           muted="#8b929e", accent="#74c0ae", error="#e58a85", warning="#d8b26e"),
-    _theme("chatapp-light", False, ground="#fbfaf7", surface="#f3f1ec", panel="#e2dfd7", text="#26282c",
-           muted="#6b6f76", accent="#0b7261", error="#b3362f", warning="#8a5a00"),
+    _theme(
+        "chatapp-dark",
+        True,
+        ground="#15171b",
+        surface="#1b1e23",
+        panel="#2a2e36",
+        text="#dcdfe4",
+        muted="#8b929e",
+        accent="#74c0ae",
+        error="#e58a85",
+        warning="#d8b26e",
+    ),
+    _theme(
+        "chatapp-light",
+        False,
+        ground="#fbfaf7",
+        surface="#f3f1ec",
+        panel="#e2dfd7",
+        text="#26282c",
+        muted="#6b6f76",
+        accent="#0b7261",
+        error="#b3362f",
+        warning="#8a5a00",
+    ),
 )
 """`secondary` is the colour of everything that is not the conversation itself."""

@@ -59,6 +59,8 @@ class ChatScreen(Screen[None]):
         self.house = house
         self.session = session
         self.writing = False
+        self.ready = False
+        """The conversation is on the screen and the model is loaded, or cannot be."""
         self.snapshot: Snapshot | None = None
         self._info: ModelInfo | None = None
         self._first_message = first_message
@@ -72,7 +74,7 @@ class ChatScreen(Screen[None]):
             yield Transcript()
         yield Notice()
         yield SlashMenu()
-        with Horizontal(id="prompt"):
+        with Container(id="prompt"), Horizontal(classes="line"):
             yield Static(">", classes="sign", markup=False)
             yield Composer()
         yield KeyBar()
@@ -100,6 +102,7 @@ class ChatScreen(Screen[None]):
         if isinstance(problem, ChatappError):
             self.complain(problem)
         await self.load()
+        self.ready = True
 
     async def load(self) -> bool:
         """Load the model that was chosen; says in one line why it cannot be done."""
@@ -115,6 +118,8 @@ class ChatScreen(Screen[None]):
         if info != self._info:
             self._info = info
             status.model = model_line(info)
+            if self.snapshot is not None:
+                self._show_status(self.snapshot)
             if info.notice:
                 self.say(info.notice)
         return True
@@ -154,7 +159,7 @@ class ChatScreen(Screen[None]):
             await welcome.remove()
         if not taken.items:
             await self.transcript.clear()
-            await self.transcript.mount(Welcome(taken.first_run, taken.model == "guide"))
+            await self.transcript.column.mount(Welcome(taken.first_run, taken.model == "guide"))
         else:
             await self.transcript.show(taken.items)
         self._show_status(taken)
@@ -185,7 +190,8 @@ class ChatScreen(Screen[None]):
             case "stop":
                 return self.writing
             case "alternatives":
-                return self.ranker is None and not self.writing and bool(self.snapshot and self.snapshot.items)
+                written = self.snapshot is not None and bool(self.snapshot.items)
+                return self.ranker is None and not self.writing and written
             case "new":
                 return self.ranker is None and bool(self.snapshot and self.snapshot.items)
             case "chats" | "models" | "system":
@@ -261,7 +267,9 @@ class ChatScreen(Screen[None]):
     async def _answered(self, view: MessageView | None, failed: ChatappError | None) -> None:
         if view is not None and view.streaming:
             reply = view.message.id
-            await view.finish(await self.session.do(lambda session: session.store.conversations.message(reply)))
+            await view.finish(
+                await self.session.do(lambda session: session.store.conversations.message(reply))
+            )
         await self.show_path()
         if failed is not None:
             if view is not None and view.is_attached:
@@ -455,7 +463,9 @@ class ChatScreen(Screen[None]):
             self.say("There is no ranking in this conversation yet.")
             return
         line = await self.app.push_screen_wait(
-            LineScreen("Why this order", ", ".join(last.tags), ("correct", "concise", "tone", "made up", "off topic"))
+            LineScreen(
+                "Why this order", ", ".join(last.tags), ("correct", "concise", "tone", "made up", "off topic")
+            )
         )
         if line is not None and tuple(parts(line)) != last.tags:
             await self.session.do(lambda session: session.tag(last.id, parts(line)))
@@ -518,7 +528,17 @@ class ChatScreen(Screen[None]):
         await self.show_path()
         self.transcript.anchor()
         if outcome.ranking is not None:
-            self.say(f"{outcome.order}   saved as ranking {outcome.ranking.id}   u undo   t why")
+            said = f"   saved as ranking {outcome.ranking.id}   "
+            self.say(
+                Content.assemble(
+                    (outcome.order, "$accent"),
+                    said,
+                    ("u", "bold $accent"),
+                    " undo   ",
+                    ("t", "bold $accent"),
+                    " why",
+                )
+            )
             self.query_one(Notice).focus()
             return
         self.to_prompt()
@@ -562,7 +582,9 @@ class ChatScreen(Screen[None]):
         from chatapp.tui.screens.chats import ChatsScreen
 
         current = self.snapshot.conversation if self.snapshot else None
-        left = await self.app.push_screen_wait(ChatsScreen(self.house.stores, current.id if current else None))
+        left = await self.app.push_screen_wait(
+            ChatsScreen(self.house.stores, current.id if current else None)
+        )
         if left is None:
             return
         if left.open is not None and (current is None or left.open != current.id):
@@ -628,7 +650,9 @@ class ChatScreen(Screen[None]):
     async def rename(self, title: str) -> None:
         current = self.snapshot.conversation if self.snapshot else None
         if current is None or not title:
-            self.say("Write the title after it: /rename TITLE" if current else "There is nothing to rename yet.")
+            self.say(
+                "Write the title after it: /rename TITLE" if current else "There is nothing to rename yet."
+            )
             return
         await self._change(lambda session: session.store.conversations.rename(current.id, title))
 

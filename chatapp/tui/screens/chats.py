@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -45,14 +46,14 @@ class ChatsScreen(ModalScreen[Left]):
     """Reads and writes through a connection of its own, so that it works while a reply is being written."""
 
     BINDINGS = [
-        Binding("enter", "open", "open", key_display="Enter"),
+        Binding("enter", "open", "open", key_display="Enter", priority=True),
         Binding("f2", "rename", "rename", key_display="F2"),
         Binding("ctrl+d", "delete", "delete", key_display="^D", priority=True),
         Binding("ctrl+u", "undo", "undo", key_display="^U", priority=True),
-        Binding("down", "step(1)", "move", key_display="↓"),
-        Binding("up", "step(-1)", "move", key_display="↑"),
-        Binding("pagedown", "step(10)", show=False),
-        Binding("pageup", "step(-10)", show=False),
+        Binding("down", "step(1)", "move", key_display="↓", priority=True),
+        Binding("up", "step(-1)", "move", key_display="↑", priority=True),
+        Binding("pagedown", "step(10)", show=False, priority=True),
+        Binding("pageup", "step(-10)", show=False, priority=True),
         Binding("escape", "leave", "leave", key_display="Esc"),
     ]
     DEFAULT_CSS = """
@@ -98,7 +99,8 @@ class ChatsScreen(ModalScreen[Left]):
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        options.add_options([Option(_described(each, self._current)) for each in self._found])
+        width = max(options.size.width, 40)
+        options.add_options([Option(_described(each, self._current, width)) for each in self._found])
         if self._found:
             options.highlighted = min(at, len(self._found) - 1)
         empty = self.query_one(".empty", Static)
@@ -114,7 +116,9 @@ class ChatsScreen(ModalScreen[Left]):
         found = {each.id: Found(each) for each in everything if text.casefold() in each.title.casefold()}
         by_id = {each.id: each for each in everything}
         for hit in store.search.query(text):
-            if hit.conversation in by_id and not (hit.conversation in found and found[hit.conversation].snippet):
+            if hit.conversation in by_id and not (
+                hit.conversation in found and found[hit.conversation].snippet
+            ):
                 found[hit.conversation] = Found(by_id[hit.conversation], hit.snippet)
         return list(found.values())[:_MOST]
 
@@ -135,7 +139,6 @@ class ChatsScreen(ModalScreen[Left]):
         if options.highlighted is not None:
             options.highlighted = min(max(options.highlighted + by, 0), options.option_count - 1)
 
-    @on(Input.Submitted)
     @on(OptionList.OptionSelected)
     def action_open(self) -> None:
         if chosen := self._chosen:
@@ -180,15 +183,15 @@ class ChatsScreen(ModalScreen[Left]):
         self.look()
 
 
-def _described(found: Found, current: int | None) -> Content:
+def _described(found: Found, current: int | None, width: int) -> Content:
+    """One line of `width` cells: the title, and on the right when it was and how long it is."""
     each = found.conversation
     mark = "● " if each.id == current else "  "
     messages = "1 message" if each.messages == 1 else f"{each.messages} messages"
-    line = Content.assemble(
-        (mark, "$accent"),
-        (one_line(each.title or "untitled", 60), "bold"),
-        (f"   {clock(each.updated)} · {messages}", "$secondary"),
-    )
-    if found.snippet:
-        line = Content.assemble(line, ("\n    " + one_line(found.snippet, 90), "$secondary"))
+    when = f"{clock(each.updated)} · {messages}"
+    title = one_line(each.title or "untitled", max(10, width - len(when) - 5))
+    gap = max(1, width - cell_len(mark + title) - len(when) - 1)
+    line = Content.assemble((mark, "$accent"), (title, "bold"), (" " * gap + when, "$secondary"))
+    if found.snippet and found.snippet.strip() != each.title:
+        line = Content.assemble(line, ("\n    " + one_line(found.snippet, width - 6), "$secondary"))
     return line

@@ -84,7 +84,7 @@ class LineScreen(ModalScreen[str | None]):
     """One short line. `suggestions` are toggled by a click or their number with the Alt key."""
 
     BINDINGS = [
-        Binding("enter", "save", "save", key_display="Enter"),
+        Binding("enter", "save", "save", key_display="Enter", priority=True),
         Binding("escape", "dismiss(None)", "leave", key_display="Esc"),
         Binding("tab", "next", "suggestions", key_display="Tab"),
     ]
@@ -119,7 +119,6 @@ class LineScreen(ModalScreen[str | None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self._suggestions) if action == "next" else True
 
-    @on(Input.Submitted)
     def action_save(self) -> None:
         self.dismiss(self.query_one(Input).value.strip())
 

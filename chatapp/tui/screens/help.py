@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Grid, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -14,7 +14,7 @@ from chatapp.tui.widgets.keybar import KeyBar
 
 _PROMPT = (
     ("Enter", "send"),
-    ("Shift+Enter ^J Alt+Enter", "new line"),
+    ("^J", "new line; Shift+Enter and Alt+Enter too"),
     ("Esc", "stop the reply; what came is kept"),
     ("^C", "copy the selection, else stop the reply"),
     ("^Up ^Down", "your earlier prompts"),
@@ -58,17 +58,14 @@ _RANKING = (
 )
 
 
-def _table(title: str, rows: tuple[tuple[str, str], ...], width: int) -> Static:
-    lines = [Content.styled(title, "bold $accent")]
-    for key, does in rows:
-        lines.append(Content.assemble((key.ljust(width), "$foreground"), " ", (does, "$secondary")))
-    return Static(Content("\n").join(lines), classes="table")
+def _table(title: str, rows: tuple[tuple[str, str], ...]) -> Vertical:
+    cells = [Static(Content(text), classes=kind) for row in rows for text, kind in zip(row, ("key", "does"))]
+    return Vertical(Static(title, classes="title", markup=False), Grid(*cells), classes="table")
 
 
 class HelpScreen(ModalScreen[None]):
     BINDINGS = [
         Binding("escape,f1,q", "dismiss(None)", "close", key_display="Esc"),
-        Binding("up,down,pageup,pagedown", "nothing", "scroll", key_display="↑↓"),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     DEFAULT_CSS = """
@@ -78,7 +75,11 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen Horizontal Vertical { height: auto; width: 1fr; }
     HelpScreen.-narrow Horizontal { layout: vertical; }
     HelpScreen.-narrow Horizontal Vertical { width: 100%; }
-    HelpScreen .table { margin: 1 2 0 0; }
+    HelpScreen .table { margin: 1 2 0 0; height: auto; }
+    HelpScreen .title { color: $accent; text-style: bold; }
+    HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 16 1fr; grid-rows: auto; }
+    HelpScreen .key { height: auto; color: $foreground; }
+    HelpScreen .does { height: auto; color: $secondary; }
     """
 
     def compose(self) -> ComposeResult:
@@ -87,12 +88,12 @@ class HelpScreen(ModalScreen[None]):
             dialog.border_title = "Keys"
             with Horizontal():
                 with Vertical():
-                    yield _table("In the prompt", _PROMPT, 12)
-                    yield _table("Anywhere", _ANYWHERE, 5)
-                    yield _table("Commands", slash, 15)
+                    yield _table("In the prompt", _PROMPT)
+                    yield _table("Anywhere", _ANYWHERE)
+                    yield _table("Commands", slash)
                 with Vertical():
-                    yield _table("On a selected message", _SELECTED, 12)
-                    yield _table("While ranking", _RANKING, 10)
+                    yield _table("On a selected message", _SELECTED)
+                    yield _table("While ranking", _RANKING)
         yield KeyBar()
 
     def on_mount(self) -> None:

@@ -29,9 +29,9 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
     """Gives the entry that was chosen. A path in the line takes a file that is not in the list."""
 
     BINDINGS = [
-        Binding("enter", "use", "use", key_display="Enter"),
-        Binding("down", "step(1)", "move", key_display="↓"),
-        Binding("up", "step(-1)", "move", key_display="↑"),
+        Binding("enter", "use", "use", key_display="Enter", priority=True),
+        Binding("down", "step(1)", "move", key_display="↓", priority=True),
+        Binding("up", "step(-1)", "move", key_display="↑", priority=True),
         Binding("escape", "dismiss(None)", "leave", key_display="Esc"),
     ]
     DEFAULT_CSS = """
@@ -52,7 +52,9 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
             yield OptionList(markup=False)
             yield Static(classes="problem", markup=False)
             yield Static(
-                "Any GGUF file works: chatapp models add FILE puts it into this list.", classes="quiet", markup=False
+                "Any GGUF file works: chatapp models add FILE puts it into this list.",
+                classes="quiet",
+                markup=False,
             )
         yield KeyBar()
 
@@ -87,7 +89,6 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
         options.action_cursor_down() if by > 0 else options.action_cursor_up()
 
     @on(OptionList.OptionSelected)
-    @on(Input.Submitted)
     def action_use(self) -> None:
         options = self.query_one(OptionList)
         wanted = self.query_one(Input).value.strip()
@@ -119,7 +120,9 @@ def _described(entry: CatalogueEntry, current: str) -> Content:
         about.append("came with the program")
     if entry.header is not None:
         about.insert(0, one_line(str(getattr(entry.header, "architecture", "")), 20))
-    line = Content.assemble((mark, "$accent"), (one_line(entry.name, 50), "bold"), "  ", (" · ".join(about), "$secondary"))
+    line = Content.assemble(
+        (mark, "$accent"), (one_line(entry.name, 50), "bold"), "  ", (" · ".join(about), "$secondary")
+    )
     if entry.problem is not None:
         line = Content.assemble(line, ("\n    " + one_line(entry.problem, 120), "$error"))
     return line

@@ -1,0 +1,145 @@
+"""`chatapp rank`: one prompt after the other from stored conversations, the same ranker for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import one_line
+from chatapp.core.types import Message
+from chatapp.tui.session_thread import SessionThread
+from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.notice import Notice
+from chatapp.tui.widgets.ranker import Ranker
+from chatapp.tui.widgets.status import StatusBar
+
+if TYPE_CHECKING:
+    from chatapp.session.rank_queue import RankRequest
+    from chatapp.session.session import Session
+    from chatapp.session.wiring import House
+
+
+class RankScreen(Screen[None]):
+    BINDINGS = [
+        Binding("enter,escape", "app.quit", "quit", key_display="Enter"),
+        Binding("u", "undo", "undo the last"),
+    ]
+
+    def __init__(self, house: House, session: SessionThread, request: RankRequest) -> None:
+        super().__init__()
+        self.house = house
+        self.session = session
+        self._request = request
+        self._prompts: list[int] = []
+        self._at = 0
+        self._ranked: list[int] = []
+        self._skipped = 0
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar()
+        with Container(id="page"):
+            yield Static("Looking for replies to rank ...", classes="summary quiet", markup=False)
+        yield Notice()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        status = self.query_one(StatusBar)
+        status.model = self.house.settings.model
+        self.begin()
+
+    @work(group="rank")
+    async def begin(self) -> None:
+        from chatapp.session.rank_queue import prompts_to_rank
+
+        request = self._request
+        try:
+            self._prompts = await self.session.do(
+                lambda session: list(prompts_to_rank(session.store, request))
+            )
+        except ChatappError as error:
+            self.say(error)
+        await self._next()
+
+    async def _next(self) -> None:
+        for old in self.query(Ranker):
+            await old.remove()
+        if self._at >= len(self._prompts):
+            await self._sum_up()
+            return
+        prompt = self._prompts[self._at]
+        message, kept = await self.session.do(lambda session: _group(session, prompt, self._request.k))
+        self._at += 1
+        status = self.query_one(StatusBar)
+        status.title = f"Ranking   {self._at} of {len(self._prompts)}"
+        self.query_one(".summary").display = False
+        ranker = Ranker(self.session, message, kept, max(0, self._request.k - len(kept)))
+        await self.query_one("#page").mount(ranker)
+        ranker.focus()
+
+    @on(Ranker.Closed)
+    async def _closed_one(self, event: Ranker.Closed) -> None:
+        event.stop()
+        outcome = event.outcome
+        if outcome.ranking is not None:
+            self._ranked.append(outcome.ranking.id)
+            self.query_one(Notice).say(Content(f"{outcome.order}   saved as ranking {outcome.ranking.id}"))
+        elif outcome.error is not None:
+            self.say(outcome.error)
+        else:
+            self._skipped += 1
+            self.query_one(Notice).say("")
+        if outcome.ranking is None and outcome.error is None and not outcome.skipped:
+            self._skipped -= 1
+            self._at = len(self._prompts)
+        await self._next()
+
+    async def _sum_up(self) -> None:
+        """The end of the session, or of what there was to rank."""
+        self.query_one(StatusBar).title = "Ranking   done"
+        lines = [f"{len(self._ranked)} ranked, {self._skipped} left for later, of {len(self._prompts)}."]
+        if not self._prompts:
+            lines = ["Nothing to rank: no stored reply is unranked. Chat first, then come back."]
+        elif self._ranked:
+            lines.append("chatapp rankings stats counts them all; chatapp train learns from them.")
+        summary = self.query_one(".summary", Static)
+        summary.update(Content("\n".join(lines)))
+        summary.display = True
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        over = self._at >= len(self._prompts) and not self.query(Ranker)
+        if action == "undo":
+            return over and bool(self._ranked)
+        return over if action == "app.quit" else True
+
+    async def action_undo(self) -> None:
+        """Take the last ranking of this session back."""
+        ranking = self._ranked.pop()
+        await self.session.do(lambda session: session.store.rankings.retract(ranking))
+        self.query_one(Notice).say(f"Ranking {ranking} is taken back.")
+        await self._sum_up()
+
+    def say(self, error: ChatappError) -> None:
+        self.query_one(Notice).say(one_line(f"{error}: {error.hint}", 300), error=True)
+
+    def interrupt(self) -> None:
+        """Ctrl+C where nothing is selected."""
+        self.query_one(Notice).say("Ctrl+Q quits.")
+
+
+def _group(session: Session, prompt: int, k: int) -> tuple[Message, list[Message]]:
+    """The prompt and at most `k` of its replies, the newest, each text once."""
+    message = session.store.conversations.message(prompt)
+    replies: dict[str, Message] = {}
+    for each in session.store.conversations.children(message.conversation, prompt):
+        if each.role == "assistant" and each.finish_reason != "error" and each.text.strip():
+            replies.setdefault(" ".join(each.text.split()).casefold(), each)
+    return message, list(replies.values())[-k:]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.message import Message as Event
@@ -21,8 +22,8 @@ _THUMBS = {1: "+1", -1: "−1"}
 
 def clock(created: float, now: datetime | None = None) -> str:
     """`14:02` for today, `12 Nov 14:02` for this year, `12 Nov 2025` before that; local time."""
-    then = datetime.fromtimestamp(created)
-    today = now or datetime.now()
+    then = datetime.fromtimestamp(created, tz=UTC).astimezone()
+    today = now or datetime.now(tz=UTC).astimezone()
     if then.date() == today.date():
         return f"{then:%H:%M}"
     return f"{then.day} {then:%b %H:%M}" if then.year == today.year else f"{then.day} {then:%b %Y}"
@@ -80,7 +81,7 @@ class Heading(Widget):
         elif message.origin == "import":
             name += Content("  imported")
         right = Content("   ").join(self._marks(item))
-        gap = max(1, self.content_size.width - name.cell_length - right.cell_length)
+        gap = max(1, self.content_size.width - cell_len(name.plain) - cell_len(right.plain))
         return Content.assemble(name, " " * gap, right)
 
     def _style(self, name: str) -> Style:

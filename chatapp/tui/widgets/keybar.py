@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from textual import events
+from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
@@ -26,6 +27,8 @@ class _Entry:
 
     @property
     def shown_keys(self) -> str:
+        if len(self.keys) > 2 and all(key.isdecimal() for key in self.keys):
+            return f"{self.keys[0]}-{self.keys[-1]}"
         return "/".join(self.keys)
 
     @property
@@ -62,7 +65,7 @@ class KeyBar(Widget):
         """(those that may be left out, in order of importance; those at the right end)"""
         first: dict[str, _Entry] = {}
         last: dict[str, _Entry] = {}
-        for active in self.screen.active_bindings.values():
+        for active in self._in_order():
             binding = active.binding
             if not binding.show or not binding.description or not active.enabled:
                 continue
@@ -75,6 +78,21 @@ class KeyBar(Widget):
             else:
                 side[binding.description] = _Entry([display], binding.description, binding.key)
         return list(first.values()), list(last.values())
+
+    def _in_order(self) -> list[ActiveBinding]:
+        """From the focused widget outwards, and as each lists its own. The screen's order is not that: a binding
+        with priority stands where the widget inside has the same key."""
+        active = list(self.screen.active_bindings.values())
+        inside = self.screen.focused or self.screen
+        nodes = list(inside.ancestors_with_self)
+
+        def place(each: ActiveBinding) -> tuple[int, int]:
+            own = [binding.action for _, binding in each.node._bindings]
+            return nodes.index(each.node) if each.node in nodes else len(nodes), own.index(
+                each.binding.action
+            )
+
+        return sorted(active, key=place)
 
     def fitting(self, width: int) -> tuple[list[_Entry], list[_Entry]]:
         """The entries that fit into `width` cells."""
@@ -104,7 +122,9 @@ class KeyBar(Widget):
             return Content(" " * _GAP).join(parts)
 
         left, right = drawn(kept), drawn(last)
-        return Content.assemble(left, " " * max(0, width - left.cell_length - right.cell_length), right)
+        return Content.assemble(
+            left, " " * max(0, width - cell_len(left.plain) - cell_len(right.plain)), right
+        )
 
     def on_click(self, event: events.Click) -> None:
         if key := event.style.meta.get("press"):

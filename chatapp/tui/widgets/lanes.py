@@ -28,6 +28,8 @@ def row_height(lines: Sequence[int], available: int, rows: int) -> int:
 def stacked_heights(lines: Sequence[int], available: int, open_lane: int) -> list[int]:
     """Height of each lane of a stack, its title line included; every text is shown whole where there is room."""
     wanted = [max(each, 1) + 1 for each in lines]
+    if sum(wanted) + len(lines) <= available:
+        return [each + 1 for each in wanted]  # a line of air under each
     if sum(wanted) <= available:
         return wanted
     heights = [min(each, _FOLDED) for each in wanted]

@@ -47,6 +47,7 @@ class MessageView(Vertical, can_focus=True):
 
     BINDINGS = [
         Binding("r", "ask('alternatives')", "alternatives"),
+        Binding("ctrl+r", "ask('alternatives')", show=False),
         Binding("plus", "ask('up')", "thumb", key_display="+"),
         Binding("minus", "ask('down')", "thumb", key_display="-"),
         Binding("e", "ask('edit')", "edit"),

@@ -52,14 +52,14 @@ class Ranker(Vertical, can_focus=True):
             self.going_on = going_on
 
     BINDINGS = [
-        *(Binding(str(n), f"digit({n})", "best first") for n in range(1, 10)),
+        *(Binding(str(n), f"digit({n})", "best") for n in range(1, 10)),
         Binding("equals_sign", "tie", "tie", key_display="="),
         Binding("x", "all_bad", "all bad"),
         Binding("e", "edit", "edit"),
         Binding("backspace", "back", "undo", key_display="⌫"),
         Binding("enter", "commit", "done", key_display="Enter"),
         Binding("s", "skip", "later"),
-        Binding("escape", "leave", "leave", key_display="Esc"),
+        Binding("escape", "leave", "later", key_display="Esc"),
         Binding("up", "open(-1)", "open", key_display="↑"),
         Binding("down", "open(1)", "open", key_display="↓"),
         Binding("pageup", "scroll(-1)", "scroll", key_display="PgUp", show=False),
@@ -99,6 +99,11 @@ class Ranker(Vertical, can_focus=True):
     def on_mount(self) -> None:
         self._show_order()
         self.fill()
+
+    @property
+    def all_there(self) -> bool:
+        """Whether every reply is complete."""
+        return self._complete_since is not None
 
     # The replies
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -38,15 +39,19 @@ class StatusBar(Widget):
         width = self.content_size.width
         name = Content.styled("chatapp", self.get_visual_style("status--name", partial=True))
         right = self._right(width)
-        room = width - name.cell_length - right.cell_length - 5
+        room = width - cell_len(name.plain) - cell_len(right.plain) - 5
         title = one_line(self.title, max(room, 1)) if room > 3 else ""
         left = Content.assemble(name, "   ", (title, self.get_visual_style("status--title", partial=True)))
-        return Content.assemble(left, " " * max(1, width - left.cell_length - right.cell_length), right)
+        return Content.assemble(
+            left, " " * max(1, width - cell_len(left.plain) - cell_len(right.plain)), right
+        )
 
     def _right(self, width: int) -> Content:
         parts = [one_line(self.model, 24 if width < 100 else 40)]
         if self.adapter:
-            parts.append(f"adapter {one_line(self.adapter, 16)}" if width >= 70 else "▴" + one_line(self.adapter, 10))
+            parts.append(
+                f"adapter {one_line(self.adapter, 16)}" if width >= 70 else "▴" + one_line(self.adapter, 10)
+            )
         if self.busy:
             parts.append(self.busy)
         elif self.used is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.containers import VerticalScroll
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Offset
 
 from chatapp.tui.snapshot import Item
@@ -23,13 +24,18 @@ class Transcript(VerticalScroll, can_focus=False):
         self._first = 0
         self._growing = False
 
+    def compose(self) -> ComposeResult:
+        # At least as high as the view, because an anchored view would push a short conversation to the bottom.
+        self.column = Vertical(id="column")
+        yield self.column
+
     def on_mount(self) -> None:
         self.anchor()
 
     @property
     def views(self) -> list[MessageView]:
         """The mounted messages, top down."""
-        return [each for each in self.children if isinstance(each, MessageView)]
+        return [each for each in self.column.children if isinstance(each, MessageView)]
 
     def view_of(self, message: int) -> MessageView | None:
         return next((view for view in self.views if view.message.id == message), None)
@@ -53,19 +59,19 @@ class Transcript(VerticalScroll, can_focus=False):
             same += 1
         self._first = start
         if views[same:]:
-            await self.remove_children(views[same:])
+            await self.column.remove_children(views[same:])
         if new := [MessageView(item) for item in items[start + same :]]:
-            await self.mount_all(new)
+            await self.column.mount_all(new)
 
     async def add(self, view: MessageView) -> MessageView:
         """Mount one more message at the end."""
         self._items = (*self._items, view.item)
-        await self.mount(view)
+        await self.column.mount(view)
         return view
 
     async def clear(self) -> None:
         self._items, self._first = (), 0
-        await self.remove_children(MessageView)
+        await self.column.remove_children(MessageView)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -86,7 +92,7 @@ class Transcript(VerticalScroll, can_focus=False):
             self._growing = False
 
         with self.app.batch_update():
-            await self.mount_all(earlier, before=0)
+            await self.column.mount_all(earlier, before=0)
             self.call_after_refresh(stay)
 
     def step(self, view: MessageView, by: int) -> MessageView | None:
@@ -101,7 +107,9 @@ class Transcript(VerticalScroll, can_focus=False):
         top = self.scroll_offset.y
         if region.y < top or region.bottom > top + self.scrollable_content_region.height:
             self.release_anchor()
-            target = Offset(0, region.y if region.height >= self.size.height else region.bottom - self.size.height)
+            target = Offset(
+                0, region.y if region.height >= self.size.height else region.bottom - self.size.height
+            )
             self.scroll_to(y=region.y if region.y < top else target.y, animate=False)
 
 

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 _STEPS = (
     ("1", "ask it something"),
-    ("2", "press ^R on its answer: three more appear beside it, number them best first"),
+    ("2", "press ^R at its answer, then number the replies, best first"),
     ("3", "after some rankings, in a shell: chatapp train"),
     ("4", "a bigger model: ^O, any GGUF file will do"),
 )
