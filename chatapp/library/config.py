@@ -13,7 +13,8 @@ from chatapp.core.errors import SettingsError
 def set_value(file: Path, key: str, value: str) -> None:
     """Set `key` to a string. Errors: `SettingsError` when the file is not valid TOML before or after."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    lines = text.splitlines()
+    # Only a line feed ends a line of TOML; text may hold the other characters that `splitlines` knows.
+    lines = text.removesuffix("\n").split("\n") if text else []
     # Only lines before the first table are top-level.
     end = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     # A JSON string is a TOML basic string; what else could go wrong is caught by reading the result.

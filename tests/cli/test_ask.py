@@ -1,0 +1,178 @@
+"""`chatapp ask`."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatapp.core.types import Turn
+from chatapp.engine.scripted import ScriptedEngine
+from chatapp.store.database import open_store
+from tests.cli.conftest import Cli
+
+
+def scripted(cli: Cli, *replies: str) -> None:
+    cli.engine = ScriptedEngine(replies, pace=0)
+
+
+def test_one_reply_comes_to_standard_output_and_is_stored(cli: Cli) -> None:
+    scripted(cli, "Hello yourself.")
+    assert cli.run("ask", "Hello") == "Hello yourself.\n"
+    with open_store(cli.paths.database) as store:
+        assert [each.text for each in store.conversations.path(1)] == ["Hello", "Hello yourself."]
+
+
+def test_the_json_shape(cli: Cli) -> None:
+    scripted(cli, "one two three")
+    said = cli.json("ask", "Count", "--seed", "5", "--max-tokens", "2")
+    assert (said["conversation"], said["prompt"], said["model"], said["adapter"]) == (1, 1, "guide", None)
+    (reply,) = said["replies"]
+    assert reply["text"] == "one two "
+    assert (reply["id"], reply["finish_reason"], reply["completion_tokens"], reply["seed"]) == (
+        2,
+        "length",
+        2,
+        5,
+    )
+    assert reply["prompt_tokens"] > 0
+    assert reply["seconds"] >= reply["first_token_seconds"] >= 0
+
+
+def test_four_alternatives_differ_and_the_seed_repeats_them(cli: Cli) -> None:
+    scripted(cli, "a", "A ", "b", "", "c", "d", "e")
+    first = cli.json("ask", "-n", "4", "--seed", "7", "A letter")
+    again = cli.json("ask", "-n", "4", "--seed", "7", "A letter")
+    texts = [each["text"] for each in first["replies"]]
+    assert len({text.strip().casefold() for text in texts}) == 4
+    assert [each["text"] for each in again["replies"]] == texts
+    assert again["conversation"] != first["conversation"]
+    # Each reply says the seed that gives it again.
+    for each in first["replies"]:
+        (alone,) = cli.json("ask", "--seed", str(each["seed"]), "A letter")["replies"]
+        assert alone["text"] == each["text"]
+
+
+def test_alternatives_are_numbered_and_the_first_is_shown(cli: Cli) -> None:
+    scripted(cli, "left", "right")
+    out = cli.run("ask", "-n", "2", "--seed", "0", "Where?")
+    assert out == "1. (message 2)\nleft\n\n2. (message 3)\nright\n\n"
+    with open_store(cli.paths.database) as store:
+        assert store.conversations.path(1)[-1].text == "left"
+
+
+def test_fewer_different_replies_than_asked_for_is_said(cli: Cli) -> None:
+    scripted(cli, "Yes.")
+    assert len(cli.json("ask", "-n", "3", "Well?")["replies"]) == 1
+    assert "1 of 3" in cli.notes
+
+
+def test_piped_input_stands_before_the_text(cli: Cli) -> None:
+    cli.run("ask", "Sum this up", input="some notes\n")
+    assert list(cli.engine.requests[-1].turns) == [Turn("user", "some notes\n\nSum this up")]
+
+
+def test_piped_input_alone_is_enough(cli: Cli) -> None:
+    cli.run("ask", input="some notes\n")
+    assert cli.engine.requests[-1].turns[-1].text == "some notes"
+
+
+def test_nothing_to_ask_is_wrong_usage(cli: Cli) -> None:
+    error = cli.fails("ask", code=2, input="")
+    assert error.startswith("error: there is nothing to ask\nhint: ")
+
+
+def test_continue_takes_the_last_conversation_or_the_one_named(cli: Cli) -> None:
+    scripted(cli, "fine")
+    cli.run("ask", "one")
+    cli.run("ask", "two")
+    cli.run("ask", "-c", "three")
+    assert [each.text for each in cli.engine.requests[-1].turns] == ["two", "fine", "three"]
+    cli.run("ask", "--continue", "1", "four")
+    assert [each.text for each in cli.engine.requests[-1].turns] == ["one", "fine", "four"]
+    assert "no conversation 9" in cli.fails("ask", "-c", "9", "five")
+
+
+def test_flags_reach_the_engine(cli: Cli) -> None:
+    cli.run(
+        *("ask", "Hi", "--seed", "3", "--temperature", "0.2", "--top-p", "0.5", "--top-k", "7"),
+        *("--min-p", "0.1", "--max-tokens", "9", "-s", "Be brief."),
+    )
+    request = cli.engine.requests[-1]
+    sampling = request.sampling
+    assert (sampling.seed, sampling.temperature, sampling.top_p) == (3, 0.2, 0.5)
+    assert (sampling.top_k, sampling.min_p, sampling.max_tokens) == (7, 0.1, 9)
+    assert request.turns[0] == Turn("system", "Be brief.")
+
+
+@pytest.mark.parametrize("wrong", [["--temperature", "-1"], ["--top-p", "2"], ["-n", "0"], ["--seed", "x"]])
+def test_values_out_of_range_are_wrong_usage(cli: Cli, wrong: list[str]) -> None:
+    cli.fails("ask", "Hi", *wrong, code=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("Look:\n\n```python\nprint(1)\n```\nand\n```\nno\n```", "print(1)\n"),
+        ("~~~~\n```\nkept\n```\n~~~~\n", "```\nkept\n```\n"),
+        ("```\nnever closed", "never closed\n"),
+    ],
+)
+def test_extract_prints_the_first_code_block_alone(cli: Cli, reply: str, code: str) -> None:
+    scripted(cli, reply)
+    assert cli.run("ask", "-x", "Code, please") == code
+
+
+def test_extract_without_a_code_block_fails(cli: Cli) -> None:
+    scripted(cli, "No code today.")
+    assert "no code block" in cli.fails("ask", "-x", "Code, please")
+
+
+def test_no_save_keeps_nothing(cli: Cli) -> None:
+    said = cli.json("ask", "--no-save", "A secret")
+    assert said["conversation"] is None
+    assert said["replies"][0]["id"] is None
+    assert said["replies"][0]["text"]
+    assert cli.json("history", "list") == []
+
+
+def test_no_save_can_go_on_with_a_stored_conversation(cli: Cli) -> None:
+    scripted(cli, "fine")
+    cli.run("ask", "one")
+    cli.run("ask", "--no-save", "-c", "a secret")
+    assert [each.text for each in cli.engine.requests[-1].turns] == ["one", "fine", "a secret"]
+    assert [each["text"] for each in cli.json("history", "show", "1")["messages"]] == ["one", "fine"]
+
+
+def test_control_characters_never_reach_the_terminal(cli: Cli) -> None:
+    scripted(cli, "\x1b]52;c;aGk=\x07 \x9b2J red")
+    out = cli.run("ask", "Hi")
+    assert "\x1b" not in out and "\x9b" not in out and "\x07" not in out
+    assert "red" in out
+    raw = cli.run("ask", "Hi", "--json")
+    assert "\x1b" not in raw and "\x9b" not in raw
+    assert "\x1b" in cli.json("ask", "Hi")["replies"][0]["text"]
+
+
+def test_a_dying_engine_is_one_line_and_a_hint(cli: Cli) -> None:
+    cli.engine.fail_after(2)
+    error = cli.fails("ask", "Hi there")
+    assert [line.split(":")[0] for line in error.splitlines()] == ["error", "hint"]
+    messages = cli.json("history", "show", "last")["messages"]
+    assert (messages[0]["text"], messages[1]["finish_reason"]) == ("Hi there", "error")
+
+
+def test_debug_shows_where(cli: Cli) -> None:
+    cli.engine.fail_after(0)
+    result = cli._invoke(("--debug", "ask", "Hi"), None)
+    assert type(result.exception).__name__ == "EngineDied"
+
+
+def test_demo_touches_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from chatapp.cli.app import app
+
+    monkeypatch.setenv("CHATAPP_HOME", str(cli.home))
+    result = CliRunner().invoke(app, ["ask", "--demo", "hello"])
+    assert result.exit_code == 0
+    assert result.stdout.strip()
+    assert not cli.home.exists()

@@ -1,0 +1,54 @@
+"""`chatapp doctor`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from chatapp.core.errors import ModelError
+from chatapp.store.database import open_store
+from tests.cli.conftest import Cli
+
+
+def test_doctor_tries_the_real_things(cli: Cli) -> None:
+    cli.run("ask", "one")
+    result = cli._invoke(("doctor", "--json"), None)
+    said = json.loads(result.stdout)
+    found = {each["name"]: each for each in said["checks"]}
+    assert found["database"]["detail"].startswith("1 conversations, 0 rankings")
+    assert found["engine"]["status"] == "ok"
+    assert cli.engine.requests[-1].sampling.max_tokens == 1
+    assert said["ok"] == all(each["status"] != "broken" for each in said["checks"])
+    assert result.exit_code == (0 if said["ok"] else 1)
+
+
+def test_doctor_finds_an_engine_that_cannot(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("it will not load")
+
+    monkeypatch.setattr(cli.engine, "load", refuse)
+    out = cli._invoke(("doctor",), None)
+    assert out.exit_code == 1
+    assert "BROKEN engine: it will not load" in out.stdout
+
+
+def test_doctor_finds_damage(cli: Cli) -> None:
+    with open_store(cli.paths.database) as store:
+        conversation = store.conversations.create("long").id
+        for _ in range(100):
+            store.conversations.add(conversation, None, "user", "words " * 300, "typed", activate=False)
+    data = bytearray(cli.paths.database.read_bytes())
+    assert len(data) > 100_000
+    data[40_000:60_000] = b"\xff" * 20_000
+    cli.paths.database.write_bytes(data)
+    out = cli._invoke(("doctor",), None)
+    assert out.exit_code == 1
+    assert "BROKEN database: " in out.stdout
+
+
+def test_doctor_finds_a_database_that_others_can_read(cli: Cli) -> None:
+    cli.run("ask", "one")
+    cli.paths.database.chmod(0o644)
+    out = cli._invoke(("doctor",), None)
+    assert "BROKEN privacy: others can open" in out.stdout

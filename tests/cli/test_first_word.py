@@ -1,0 +1,74 @@
+"""The first word: a command, a typo of one, or a message that opens the chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatapp.cli.arguments import with_optional_value
+from tests.cli.conftest import Cli
+
+
+@pytest.mark.parametrize("typo", ["hisotry", "modles", "rankngs", "docter"])
+def test_a_typo_of_a_command_is_no_message(cli: Cli, typo: str) -> None:
+    error = cli.fails(typo, code=2)
+    assert "did you mean" in error
+    assert len(error.splitlines()) == 2
+
+
+@pytest.mark.parametrize("args", [["hello"], ["hello", "there"], ["--", "history"], ["history of tea"], []])
+def test_other_words_open_the_chat_which_needs_a_terminal(cli: Cli, args: list[str]) -> None:
+    assert cli.fails(*args).startswith("error: the chat needs a terminal\nhint: ")
+
+
+def test_the_chat_gets_its_first_message_and_flags(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import chatapp.cli.app
+    import chatapp.tui.app
+
+    opened: list[Any] = []
+
+    class Screen:
+        return_code = 0
+
+        def __init__(self, house: Any, **more: Any) -> None:
+            opened.append((house.settings.model, house.settings.system, more))
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(chatapp.tui.app, "ChatApp", Screen)
+    monkeypatch.setattr(chatapp.cli.app, "is_terminal", lambda: True)
+    cli.run("What", "now", "-m", "other", "--system", "Be brief.")
+    cli.run("ask", "stored")
+    cli.run("--resume", "last", "go on")
+    cli.run("--resume", "1")
+    cli.run("--resume", "hello")
+    cli.run("--", "--help")
+    assert opened == [
+        ("other", "Be brief.", {"first_message": "What now", "resume": None}),
+        ("guide", "", {"first_message": "go on", "resume": 1}),
+        ("guide", "", {"first_message": None, "resume": 1}),
+        ("guide", "", {"first_message": "hello", "resume": 1}),
+        ("guide", "", {"first_message": "--help", "resume": None}),
+    ]
+    assert "no conversation 8" in cli.fails("--resume", "8")
+
+
+def test_options_with_and_without_a_value() -> None:
+    names = frozenset({"-c", "--continue"})
+    for given, filled in [
+        (["-c"], ["-c", "last"]),
+        (["-c", "12", "x"], ["-c", "12", "x"]),
+        (["-c", "text"], ["-c", "last", "text"]),
+        (["--continue", "last"], ["--continue", "last"]),
+        (["--", "-c"], ["--", "-c"]),
+    ]:
+        assert with_optional_value(given, names, "last") == filled
+
+
+def test_rank_needs_a_terminal_and_something_to_rank(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.fails("rank").startswith("error: ranking needs a terminal\nhint: ")
+    monkeypatch.setattr("chatapp.cli.rank.is_terminal", lambda: True)
+    assert "nothing left to rank" in cli.fails("rank", "-k", "3")
+    cli.fails("rank", "--pick", "nonsense", code=2)

@@ -1,0 +1,125 @@
+"""`chatapp rankings`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def asked(cli: Cli) -> list[int]:
+    """Ids of three replies to message 1."""
+    return [each["id"] for each in cli.json("ask", "-n", "3", "--seed", "1", "Well?")["replies"]]
+
+
+def test_add_list_show_undo(cli: Cli, asked: list[int]) -> None:
+    a, b, c = asked
+    added = cli.json("rankings", "add", "--prompt", "1", "--order", f"{c}>{a}={b}", "--tags", "short, kind")
+    assert added["tiers"] == [[c], [a, b]]
+    (listed,) = cli.json("rankings", "list")
+    assert listed == added
+    assert (listed["prompt"], listed["shown"], listed["all_bad"]) == (1, [a, b, c], False)
+    assert (listed["tags"], listed["milliseconds"]) == (["short", "kind"], None)
+    assert cli.run("rankings", "list").split("\t")[:4] == ["1", "1", f"{c}>{a}={b}", "short, kind"]
+    assert cli.run("rankings", "show", "1").startswith("Ranking 1 of message 1, ")
+    assert cli.json("history", "show", "1")["messages"][-1]["active"]
+    cli.run("rankings", "undo")
+    assert cli.json("rankings", "list") == []
+    assert len(cli.json("rankings", "list", "--all")) == 1
+    assert "no ranking to take back" in cli.fails("rankings", "undo")
+
+
+def test_all_bad_takes_every_reply(cli: Cli, asked: list[int]) -> None:
+    added = cli.json("rankings", "add", "--prompt", "1", "--all-bad")
+    assert (added["all_bad"], added["tiers"], added["shown"]) == (True, [], asked)
+
+
+@pytest.mark.parametrize("order", ["2>2", "2>", "two", "2>99", "1>2", ""])
+def test_orders_that_make_no_sense(cli: Cli, asked: list[int], order: str) -> None:
+    code = 1 if "99" in order else 2
+    assert cli.fails("rankings", "add", "--prompt", "1", "--order", order, code=code).startswith("error: ")
+    assert cli.json("rankings", "list") == []
+
+
+def test_an_order_or_all_bad_and_not_both(cli: Cli, asked: list[int]) -> None:
+    cli.fails("rankings", "add", "--prompt", "1", code=2)
+    cli.fails("rankings", "add", "--prompt", "1", "--all-bad", "--order", "2>3", code=2)
+
+
+def test_stats(cli: Cli, asked: list[int]) -> None:
+    a, b, c = asked
+    cli.run("rankings", "add", "--prompt", "1", "--order", f"{a}>{b}={c}")
+    counted = cli.json("rankings", "stats")
+    assert (counted["rankings"], counted["pairs"], counted["all_bad"]) == (1, 2, 0)
+    assert {"demonstrations", "thumbs", "duplicates", "conflicts"} <= counted.keys()
+    assert "pairs:" in cli.run("rankings", "stats")
+
+
+def test_export_for_trl(cli: Cli, asked: list[int], tmp_path: Path) -> None:
+    a, b, c = asked
+    cli.run("rankings", "add", "--prompt", "1", "--order", f"{a}>{b}>{c}")
+    out = tmp_path / "pairs.jsonl"
+    cli.run("rankings", "export", str(out), "--format", "trl-preference")
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 3
+    assert rows[0]["prompt"] == [{"role": "user", "content": "Well?"}]
+    printed = cli.run("rankings", "export", "-", "--format", "trl-preference")
+    assert [json.loads(line) for line in printed.splitlines()] == rows
+    assert "cannot tell" in cli.fails("rankings", "export", str(tmp_path / "pairs.txt"))
+
+
+def test_a_file_is_taken_once(cli: Cli, asked: list[int], tmp_path: Path) -> None:
+    a, b, c = asked
+    cli.run("rankings", "add", "--prompt", "1", "--order", f"{a}>{b}={c}")
+    out = tmp_path / "rankings.jsonl"
+    cli.run("rankings", "export", str(out))
+    # What one has oneself is not taken from a file again.
+    assert cli.json("rankings", "import", str(out))["groups"] == 0
+    other = Cli(tmp_path / "other")
+    first = other.json("rankings", "import", str(out))
+    assert (first["format"], first["groups"], first["known"]) == ("rankings", 1, 0)
+    second = other.json("rankings", "import", str(out))
+    assert (second["groups"], second["known"]) == (0, 1)
+    (ranking,) = other.json("rankings", "list")
+    texts = other.json("rankings", "show", str(ranking["id"]))["texts"]
+    mine = cli.json("rankings", "show", "1")["texts"]
+    assert [texts[str(each)] for each in ranking["tiers"][0]] == [mine[str(a)]]
+    assert ranking["source"] == "import:rankings.jsonl"
+    shown = other.json("history", "show", "1")["messages"]
+    assert shown[0]["origin"] == "import"
+
+
+def row(**changes: Any) -> str:
+    turn = {"role": "user", "content": "Hi"}
+    row = {
+        "prompt": [turn],
+        "chosen": [{"role": "assistant", "content": "a"}],
+        "rejected": [{"role": "assistant", "content": "b"}],
+    }
+    return json.dumps(row | changes)
+
+
+def test_repeats_inside_a_file_are_kept_and_known_again(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl.gz"
+    file.write_bytes(gzip.compress(f"{row()}\n{row()}\nnot json\n".encode()))
+    first = cli.json("rankings", "import", str(file))
+    assert (first["format"], first["groups"]) == ("trl-preference", 2)
+    assert [each.split(":")[0] for each in first["malformed"]] == ["line 3"]
+    second = cli.json("rankings", "import", str(file))
+    assert (second["groups"], second["known"]) == (0, 2)
+    file.write_bytes(gzip.compress(f"{row()}\n{row()}\n{row()}\n".encode()))
+    assert cli.json("rankings", "import", str(file))["groups"] == 1
+
+
+def test_what_is_no_preference_data_is_refused(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "other.jsonl"
+    file.write_text('{"a": 1}\n')
+    assert "cannot tell which format" in cli.fails("rankings", "import", str(file))
+    assert cli.fails("rankings", "import", str(tmp_path / "missing.jsonl")).count("\n") == 2
+    cli.fails("rankings", "import", str(file), "--format", "nonsense", code=2)
