@@ -131,17 +131,24 @@ def visible(packed: Pack, window: int | None = None) -> Tensor:
 
 def states(model: Any, packed: Pack) -> Tensor:
     """(B * L, width) last hidden states of a causal language model, with peft adapters or without."""
+    import torch
+
     decoder = _plain(model).get_decoder()
     config = decoder.config
-    mask: Any = visible(packed)
-    if getattr(config, "layer_types", None):
-        window = getattr(config, "sliding_window", None)
-        mask = {
-            kind: visible(packed, window) if kind == "sliding_attention" else mask
-            for kind in set(config.layer_types)
-        }
-    elif getattr(config, "sliding_window", None):
-        mask = visible(packed, config.sliding_window)
+    window = getattr(config, "sliding_window", None)
+
+    def shown(window: int | None) -> Tensor:
+        allowed = visible(packed, window)
+        if config._attn_implementation != "eager":
+            return allowed
+        # The plain implementation adds its mask to the scores instead of selecting by it.
+        return torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
+
+    mask: Any
+    if kinds := getattr(config, "layer_types", None):
+        mask = {kind: shown(window if kind == "sliding_attention" else None) for kind in set(kinds)}
+    else:
+        mask = shown(window)
     hidden = decoder(
         input_ids=packed.ids, position_ids=packed.positions, attention_mask=mask, use_cache=False
     ).last_hidden_state

@@ -181,7 +181,7 @@ def train(
         # A checkpoint between the passes over one set of samples would lose the samples.
         checkpoint_every=passes,
     )
-    good = loop.copy()
+    good = loop.state.setdefault("good", loop.copy())
     experiences: list[Experience] = []
     figures: dict[str, float] = {}
     for step in loop:
@@ -203,8 +203,8 @@ def train(
                 loop.restore(good)
                 loop.stop(f"{figures['kl']:.2f} nats a reply away from the base; went back to the state before")
                 loop.record({"kl": figures["kl"]})
-                break
-            good = loop.copy()
+                continue
+            good = loop.state["good"] = loop.copy()
         if experiences:
             learned = experiences[of_pass % len(experiences)]
             with half_precision(settings.half):

@@ -107,7 +107,7 @@ def train(
         limits=limits,
         progress=progress,
     )
-    good = loop.copy()
+    good = loop.state.setdefault("good", loop.copy())
     for step in loop:
         chosen = pick_prompts(prompts, settings.prompts, step, settings.seed)
         sampling = replace(settings.sampling, seed=settings.seed * 100_003 + step * 1_009)
@@ -124,8 +124,8 @@ def train(
             loop.restore(good)
             loop.stop(f"{drifted:.2f} nats a reply away from the base; went back to the state before")
             loop.record({"kl": drifted})
-            break
-        good = loop.copy()
+            continue
+        good = loop.state["good"] = loop.copy()
         replay = torch.zeros(())
         if mix and settings.mix and (own := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
             with half_precision(settings.half):

@@ -41,7 +41,7 @@ class Limits:
 
 
 class Loop:
-    """The steps of one recipe. `state` is the recipe's own memory (plain JSON values); it is saved with each
+    """The steps of one recipe. `state` is the recipe's own memory (tensors and plain values); it is saved with each
     checkpoint.
 
     Under `accelerate launch` each process calls `share` for its part of a batch; gradients are summed.
