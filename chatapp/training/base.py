@@ -1,4 +1,5 @@
-"""What the recipes need from outside: something that turns turns into ids, and something that samples replies.
+"""What the recipes need from outside: something that turns turns into ids, and something that samples
+replies.
 
 The engine's client serves both roles on the very file that the chat uses; tests use tiny stand-ins.
 """
@@ -31,11 +32,13 @@ class Encoded(Protocol):
 
 class Encoder(Protocol):
     def encode(self, turns: Sequence[Turn]) -> Encoded:
-        """Ids and mask of `turns`. When the last turn is not the assistant's, its reply is opened at the end."""
+        """Ids and mask of `turns`. When the last turn is not the assistant's, its reply is opened at the
+        end."""
 
 
 class Sampled(Protocol):
-    """One sampled reply: `ids` as they were drawn, the ending token with them when the reply stopped by itself."""
+    """One sampled reply: `ids` as they were drawn, the ending token with them when the reply stopped by
+    itself."""
 
     @property
     def ids(self) -> Ids: ...
@@ -51,8 +54,11 @@ class Sampler(Protocol):
     def publish(self, policy: TrainedPolicy) -> None:
         """From now on sample from `policy` as it is at this moment."""
 
-    def rollout(self, prompts: Sequence[Ids], samples: int, sampling: Sampling) -> Sequence[Sequence[Sampled]]:
-        """`samples` replies to each prompt, in the order of `prompts`. `sampling.seed` makes them repeatable."""
+    def rollout(
+        self, prompts: Sequence[Ids], samples: int, sampling: Sampling
+    ) -> Sequence[Sequence[Sampled]]:
+        """`samples` replies to each prompt, in the order of `prompts`. `sampling.seed` makes them
+        repeatable."""
 
 
 class TrainedPolicy(Protocol):

@@ -72,7 +72,8 @@ class Data:
     sha256: str
     """Of everything that came in."""
     undecided: int = 0
-    """Rankings that put all their replies in one tier, or whose replies read the same: nothing to learn from."""
+    """Rankings that put all their replies in one tier, or whose replies read the same: nothing to learn
+    from."""
     all_bad: int = 0
     contradictions: int = 0
     """Pairs of texts that were ordered both ways."""
@@ -156,9 +157,7 @@ def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:
     opened = encoder.encode(prompt)
     whole = encoder.encode([*prompt, Turn("assistant", text)])
     start = len(opened.ids)
-    return tuple(
-        token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own
-    )
+    return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
 
 
 def _place(group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: Side, data: Data) -> None:
@@ -194,7 +193,9 @@ def distinct(prompt: Ids, ranked: Sequence[tuple[Ids, int]], key: str = "") -> R
     return RankingRow(prompt, tuple(best), tuple(best.values()), key)
 
 
-def conversation_rows(conversations: Iterable[Sequence[Turn]], encoder: Encoder, limit: int = 512) -> list[SftRow]:
+def conversation_rows(
+    conversations: Iterable[Sequence[Turn]], encoder: Encoder, limit: int = 512
+) -> list[SftRow]:
     """General dialogue for the replay term and for perplexity: every assistant turn is learned."""
     rows = []
     for turns in conversations:

@@ -2,22 +2,22 @@
 
     chatapp train dpo
 
-For a prompt x, a better reply y_w and a worse one y_l, the policy p and the base p_ref (the policy with its adapter
-switched off), Rafailov et al. 2023 (equation 7) minimise
+For a prompt x, a better reply y_w and a worse one y_l, the policy p and the base p_ref (the policy with its
+adapter switched off), Rafailov et al. 2023 (equation 7) minimise
 
     L_DPO = - log sigmoid( beta * [ log p(y_w|x) / p_ref(y_w|x)  -  log p(y_l|x) / p_ref(y_l|x) ] )
 
-A person who ranks K replies gives up to K (K - 1) / 2 such pairs, and they hang together: as in InstructGPT's reward
-model (Ouyang et al. 2022, equation 1) the loss is averaged over the pairs of one ranking first, so that a ranking
-counts as one judgement however many replies it has. Ties give no pair.
+A person who ranks K replies gives up to K (K - 1) / 2 such pairs, and they hang together: as in
+InstructGPT's reward model (Ouyang et al. 2022, equation 1) the loss is averaged over the pairs of one
+ranking first, so that a ranking counts as one judgement however many replies it has. Ties give no pair.
 
-DPO alone may lower the probability of both replies, the worse one a little more. The supervised term holds the best
-reply up (Pang et al. 2024, "Iterative reasoning preference optimization", equation 2):
+DPO alone may lower the probability of both replies, the worse one a little more. The supervised term holds
+the best reply up (Pang et al. 2024, "Iterative reasoning preference optimization", equation 2):
 
     L = L_DPO - alpha * log p(y_best|x) / |y_best|
 
-Judgements are noisy. When a share `noise` of them is taken to be the wrong way round, the pair's loss becomes its
-expectation (Mitchell 2023, "A note on DPO with noisy preferences", equation 3):
+Judgements are noisy. When a share `noise` of them is taken to be the wrong way round, the pair's loss
+becomes its expectation (Mitchell 2023, "A note on DPO with noisy preferences", equation 3):
 
     (1 - noise) * L_DPO(w, l) + noise * L_DPO(l, w)
 """
@@ -59,7 +59,8 @@ class DpoSettings:
 
 
 def pair_indices(rows: Sequence[RankingRow]) -> tuple[Tensor, Tensor, Tensor]:
-    """(P,) better, worse: indices among the replies of all rows; and each pair's weight, 1 in all for each row."""
+    """(P,) better, worse: indices among the replies of all rows; and each pair's weight, 1 in all for each
+    row."""
     import torch
 
     better, worse, weight = [], [], []
@@ -73,7 +74,9 @@ def pair_indices(rows: Sequence[RankingRow]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.tensor(better), torch.tensor(worse), torch.tensor(weight)
 
 
-def pair_losses(policy: Tensor, reference: Tensor, better: Tensor, worse: Tensor, beta: float, noise: float) -> Tensor:
+def pair_losses(
+    policy: Tensor, reference: Tensor, better: Tensor, worse: Tensor, beta: float, noise: float
+) -> Tensor:
     """(P,) equation 7 for each pair. `policy`, `reference` (R,): log p(y|x) of whole replies."""
     from torch.nn.functional import logsigmoid
 
@@ -109,7 +112,9 @@ def train(
     import torch
 
     if not rows:
-        raise TrainingError("there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)")
+        raise TrainingError(
+            "there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)"
+        )
     loop = Loop(
         "dpo",
         folder,
@@ -132,7 +137,9 @@ def train(
             pairs = pair_losses(logprobs, reference, better, worse, settings.beta, settings.noise)
             loss = (weight * pairs).sum() / len(batch)
             if settings.supervised:
-                loss = loss + settings.supervised * supervised_losses(logprobs, packed, own).sum() / len(batch)
+                loss = loss + settings.supervised * supervised_losses(logprobs, packed, own).sum() / len(
+                    batch
+                )
             loop.backward(loss)
             gain = (logprobs - reference).detach()
             margin = gain[better] - gain[worse]
@@ -142,7 +149,11 @@ def train(
                 "accuracy": float((margin > 0).float().mean()),
                 "chosen_gain": float(gain[better].mean()),
             }
-        if mix and settings.mix and (own_mix := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
+        if (
+            mix
+            and settings.mix
+            and (own_mix := loop.share(batches(mix, settings.mix_rows, step, settings.seed)))
+        ):
             with half_precision(settings.half):
                 replay = settings.mix * nll(token_logprobs(policy.model, pack(own_mix)))
             loop.backward(replay * len(own_mix) / settings.mix_rows)

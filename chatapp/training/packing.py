@@ -3,8 +3,8 @@
     prompt  p0 p1 p2 | reply A  a0 a1 | reply B  b0 b1 b2
     position 0  1  2 |          3  4  |          3  4  5
 
-The block mask lets a reply see the prompt and itself, and positions start again after the prompt for each reply,
-so the log-probabilities equal those of separate rows while the prompt is computed once.
+The block mask lets a reply see the prompt and itself, and positions start again after the prompt for each
+reply, so the log-probabilities equal those of separate rows while the prompt is computed once.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def tokens(rows: Sequence[RankingRow | SftRow]) -> int:
 
 
 def visible(packed: Pack, window: int | None = None) -> Tensor:
-    """(B, 1, L, L) bool: which place (row) may look at which (column). `window`: at most so many positions back."""
+    """(B, 1, L, L) bool: which place (row) may look at which (column). `window`: at most so many positions
+    back."""
     import torch
 
     segments, length = packed.segments, packed.segments.shape[1]
@@ -139,9 +140,9 @@ def states(model: Any, packed: Pack) -> Tensor:
 
     def shown(window: int | None) -> Tensor:
         allowed = visible(packed, window)
-        if config._attn_implementation != "eager":
+        if config._attn_implementation == "sdpa":
             return allowed
-        # The plain implementation adds its mask to the scores instead of selecting by it.
+        # Other implementations add their mask to the scores instead of selecting by it.
         return torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
 
     mask: Any

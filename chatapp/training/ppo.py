@@ -4,9 +4,11 @@
 
 A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
 
-1. Samples replies from the policy p as it is now (p_old from here on), and scores each with the reward model r.
-2. Gives each token a reward: minus what it strays from the base p_ref (the policy with its adapter switched off),
-   and the score at the last token (Ziegler et al. 2019, equation 2; Ouyang et al. 2022, equation 2, first term):
+1. Samples replies from the policy p as it is now (p_old from here on), and scores each with the reward
+   model r.
+2. Gives each token a reward: minus what it strays from the base p_ref (the policy with its adapter switched
+   off), and the score at the last token (Ziegler et al. 2019, equation 2; Ouyang et al. 2022, equation 2,
+   first term):
 
        r_t = - beta * log [ p_old(y_t) / p_ref(y_t) ]  +  (r(x, y) if t = T else 0)
 
@@ -16,12 +18,13 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
        delta_t = r_t + gamma * V_(t+1) - V_t          A_t = sum_(l >= 0) (gamma * lambda)^l * delta_(t+l)
 
    and what the value should have been: G_t = A_t + V_t. Advantages are scaled to mean 0, deviation 1.
-4. Takes a few gradient steps on the same samples, without letting any token's probability run away (Schulman et al.
-   2017, PPO, equation 7). With rho_t = p(y_t) / p_old(y_t):
+4. Takes a few gradient steps on the same samples, without letting any token's probability run away
+   (Schulman et al. 2017, PPO, equation 7). With rho_t = p(y_t) / p_old(y_t):
 
        L_policy = - mean_t min( rho_t * A_t,  clip(rho_t, 1 - eps, 1 + eps) * A_t )
 
-   The value head learns G_t, clipped in the same manner (Schulman's baselines code; Ziegler et al. 2019, code):
+   The value head learns G_t, clipped in the same manner (Schulman's baselines code; Ziegler et al. 2019,
+   code):
 
        L_value = 1/2 * mean_t max( (V_t - G_t)^2,  (clip(V_t, V_old - eps_v, V_old + eps_v) - G_t)^2 )
 
@@ -29,8 +32,9 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
 
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
-The value head reads the policy's hidden states and does not change them. When the mean of log p / p_ref over the
-samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends there.
+The value head reads the policy's hidden states and does not change them. When the mean of log p / p_ref
+over the samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends
+there.
 """
 
 from __future__ import annotations
@@ -93,7 +97,7 @@ def gae(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> tuple[Tens
     import torch
 
     advantages = torch.zeros_like(rewards)
-    following_value, following = 0.0, 0.0
+    following_value = following = torch.zeros(())
     for t in reversed(range(len(rewards))):
         delta = rewards[t] + gamma * following_value - values[t]
         following = delta + gamma * lam * following
@@ -165,7 +169,9 @@ def train(
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`. A step of the loop is one gradient step."""
     if not prompts:
-        raise TrainingError("there is no prompt to sample replies to", "chat first, then rank some alternatives")
+        raise TrainingError(
+            "there is no prompt to sample replies to", "chat first, then rank some alternatives"
+        )
     head = ValueHead(policy)
     passes = settings.epochs * -(-min(settings.prompts, len(prompts)) // settings.minibatch)
     loop = Loop(
@@ -201,7 +207,9 @@ def train(
             }
             if figures["kl"] > settings.stop_kl:
                 loop.restore(good)
-                loop.stop(f"{figures['kl']:.2f} nats a reply away from the base; went back to the state before")
+                loop.stop(
+                    f"{figures['kl']:.2f} nats a reply away from the base; went back to the state before"
+                )
                 loop.record({"kl": figures["kl"]})
                 continue
             good = loop.state["good"] = loop.copy()

@@ -2,24 +2,25 @@
 
     chatapp train reward
 
-It learns what people prefer from their rankings. With r(x, y) the score of reply y to prompt x, one ranking of K
-replies costs (Ouyang et al. 2022, InstructGPT, equation 1) the mean over its pairs (w better than l)
+It learns what people prefer from their rankings. With r(x, y) the score of reply y to prompt x, one ranking
+of K replies costs (Ouyang et al. 2022, InstructGPT, equation 1) the mean over its pairs (w better than l)
 
     L = - 1 / C(K, 2) * sum_(w,l) log sigmoid( r(x, y_w) - r(x, y_l) )
 
 Only pairs that the person ordered count; ties give none and the mean is over those that are left.
 
-Options. `margin`: a better reply has to lead by m for each place between them (Touvron et al. 2023, Llama 2,
-equation 2: log sigmoid(r_w - r_l - m)). `noise`: a share of the judgements is taken to be the wrong way round, and
-the loss is its expectation. `plackett_luce`: the probability of the whole order instead of its pairs (Plackett 1975;
-Luce 1959): the best of all is drawn by softmax, then the best of the rest, and so on; where replies are tied, any of
-them may come first (their probabilities are added, and both are taken away before the next draw)
+Options. `margin`: a better reply has to lead by m for each place between them (Touvron et al. 2023, Llama
+2, equation 2: log sigmoid(r_w - r_l - m)). `noise`: a share of the judgements is taken to be the wrong way
+round, and the loss is its expectation. `plackett_luce`: the probability of the whole order instead of its
+pairs (Plackett 1975; Luce 1959): the best of all is drawn by softmax, then the best of the rest, and so on;
+where replies are tied, any of them may come first (their probabilities are added, and both are taken away
+before the next draw)
 
     L = - 1 / (tiers - 1) * sum_tiers log [ sum_(i in tier) exp r_i / sum_(j not placed yet) exp r_j ]
 
-The score is read off two things: the last hidden state of the reply's last token, and how probable the model finds
-the reply (its length, its log-probability: sum, mean, least, last, under the base). With few rankings the second is
-what carries it.
+The score is read off two things: the last hidden state of the reply's last token, and how probable the
+model finds the reply (its length, its log-probability: sum, mean, least, last, under the base). With few
+rankings the second is what carries it.
 
     r(x, y) = u . state(x, y) + v . features(x, y)
 """
@@ -68,7 +69,7 @@ def ranking_loss(scores: Tensor, row: RankingRow, *, margin: float = 0.0, noise:
     from torch.nn.functional import logsigmoid
 
     pairs = row.pairs()
-    lead = torch.stack([scores[w] - scores[l] - margin * (row.tiers[l] - row.tiers[w]) for w, l in pairs])
+    lead = torch.stack([scores[i] - scores[j] - margin * (row.tiers[j] - row.tiers[i]) for i, j in pairs])
     return -((1 - noise) * logsigmoid(lead) + noise * logsigmoid(-lead)).mean()
 
 
@@ -100,7 +101,9 @@ def features(logprobs: Tensor, packed: Pack) -> Tensor:
 class RewardModel:
     """A scorer that shares the base's weights with the policy; its LoRA is a second adapter named `name`."""
 
-    def __init__(self, policy: TrainedPolicy, settings: RewardSettings = RewardSettings(), name: str = "reward"):
+    def __init__(
+        self, policy: TrainedPolicy, settings: RewardSettings = RewardSettings(), name: str = "reward"
+    ):
         import torch
         from peft import LoraConfig
 
@@ -157,7 +160,8 @@ class RewardModel:
             return features(token_logprobs(self.policy.model, packed), packed)
 
     def raw(self, packed: Pack, given: Tensor | None = None) -> Tensor:
-        """(R,) scores with gradient, neither shifted nor scaled. `given`: the features, where they are known."""
+        """(R,) scores with gradient, neither shifted nor scaled. `given`: the features, where they are
+        known."""
         import torch
 
         with self.active(), half_precision(self.settings.half):
@@ -171,7 +175,8 @@ class RewardModel:
         return scores
 
     def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
-        """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation more."""
+        """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
+        more."""
         import torch
 
         found: list[list[float]] = [[] for _ in rows]
@@ -215,7 +220,9 @@ def train(
     import torch
 
     if not rows:
-        raise TrainingError("there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)")
+        raise TrainingError(
+            "there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)"
+        )
     settings = model.settings
     known = {id(row): given for row, given in zip(rows, _features_of(model, rows), strict=True)}
     every = torch.cat(list(known.values()))
@@ -245,10 +252,9 @@ def train(
                         losses.append(row.weight * plackett_luce_loss(part, row))
                     else:
                         losses.append(
-                            row.weight
-                            * ranking_loss(part, row, margin=settings.margin, noise=settings.noise)
+                            row.weight * ranking_loss(part, row, margin=settings.margin, noise=settings.noise)
                         )
-                    right += sum(float(part[w]) > float(part[l]) for w, l in row.pairs())
+                    right += sum(float(part[i]) > float(part[j]) for i, j in row.pairs())
                     asked += len(row.pairs())
                 loss = torch.stack(losses).sum() / len(batch)
                 loop.backward(loss)
@@ -277,17 +283,14 @@ class Committee:
     def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         """The mean over the members."""
         every = [member.score(rows) for member in self.members]
-        return [
-            [sum(own) / len(own) for own in zip(*each, strict=True)] for each in zip(*every, strict=True)
-        ]
+        return [[sum(own) / len(own) for own in zip(*each, strict=True)] for each in zip(*every, strict=True)]
 
 
 def pair_accuracy(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> list[float]:
-    """For each row the share of its pairs that `scores` order as the person did (equal scores are half right)."""
+    """For each row the share of its pairs that `scores` order as the person did (equal scores are half
+    right)."""
     found = []
     for own, row in zip(scores, rows, strict=True):
-        marks = [1.0 if own[w] > own[l] else 0.5 if own[w] == own[l] else 0.0 for w, l in row.pairs()]
+        marks = [1.0 if own[i] > own[j] else 0.5 if own[i] == own[j] else 0.0 for i, j in row.pairs()]
         found.append(sum(marks) / len(marks))
     return found
-
-

@@ -2,25 +2,27 @@
 
     chatapp train rloo
 
-Each step samples k replies y_1 .. y_k to each of some prompts x from the policy p as it is now. The reward R of a
-reply is the reward model's score r, less what it strays from the base p_ref (the policy with its adapter switched
-off), as in InstructGPT's objective (Ouyang et al. 2022, equation 2, first term):
+Each step samples k replies y_1 .. y_k to each of some prompts x from the policy p as it is now. The reward
+R of a reply is the reward model's score r, less what it strays from the base p_ref (the policy with its
+adapter switched off), as in InstructGPT's objective (Ouyang et al. 2022, equation 2, first term):
 
     R(x, y) = r(x, y) - beta * log [ p(y|x) / p_ref(y|x) ]
 
-REINFORCE (Williams 1992) makes a reply more probable by its advantage. Leave-one-out (Kool et al. 2019; Ahmadian et
-al. 2024, "Back to basics", equation 8) takes the mean of the other k - 1 rewards of the same prompt as the baseline,
-so that no value network is needed:
+REINFORCE (Williams 1992) makes a reply more probable by its advantage. Leave-one-out (Kool et al. 2019;
+Ahmadian et al. 2024, "Back to basics", equation 8) takes the mean of the other k - 1 rewards of the same
+prompt as the baseline, so that no value network is needed:
 
     A_i  = R_i - 1 / (k - 1) * sum_(j != i) R_j
     grad = 1 / k * sum_i A_i * grad log p(y_i|x)
 
-The whole reply is one action: log p(y|x) is the sum over its tokens. Advantages are clipped at +-2, since one lucky
-outlier otherwise turns the policy round. One step is taken per sample (on-policy), so no ratio has to be clipped.
+The whole reply is one action: log p(y|x) is the sum over its tokens. Advantages are clipped at +-2, since
+one lucky outlier otherwise turns the policy round. One step is taken per sample (on-policy), so no ratio
+has to be clipped.
 
-What keeps it from ruining the model: beta; general dialogue mixed in (InstructGPT's PPO-ptx, equation 2, last term);
-and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p || p_ref) in nats a reply;
-when it has passed `stop_kl`, the run goes back to the last state that had not, and ends there.
+What keeps it from ruining the model: beta; general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
+last term); and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p ||
+p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to the last state that had not, and
+ends there.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ def train(
     import torch
 
     if not prompts:
-        raise TrainingError("there is no prompt to sample replies to", "chat first, then rank some alternatives")
+        raise TrainingError(
+            "there is no prompt to sample replies to", "chat first, then rank some alternatives"
+        )
     loop = Loop(
         "rloo",
         folder,
@@ -135,7 +139,9 @@ def train(
     return loop
 
 
-def _loss(policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings) -> tuple[Tensor, list[float]]:
+def _loss(
+    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings
+) -> tuple[Tensor, list[float]]:
     """The mean loss over some prompts, and log p / p_ref of each sample."""
     import torch
 

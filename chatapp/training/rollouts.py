@@ -20,7 +20,8 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What a reward model cannot know because it never saw it: taken off the reward, in its own deviations."""
+    """What a reward model cannot know because it never saw it: taken off the reward, in its own
+    deviations."""
 
     unfinished: float = 2.0
     """For a reply that was cut off at the limit."""

@@ -1,4 +1,5 @@
-"""One run of one recipe: its folder, its steps, its checkpoints; a killed run goes on as if nothing had happened.
+"""One run of one recipe: its folder, its steps, its checkpoints; a killed run goes on as if nothing had
+happened.
 
 A recipe is a loop over `Loop`:
 
@@ -6,8 +7,8 @@ A recipe is a loop over `Loop`:
         loop.backward(loss of this process's share of the batch)
         loop.update({"loss": ...})
 
-Which rows a step sees depends on the seed and the step alone, so a checkpoint holds the trainable parameters, the
-optimizer and the step, and nothing else has to be replayed.
+Which rows a step sees depends on the seed and the step alone, so a checkpoint holds the trainable
+parameters, the optimizer and the step, and nothing else has to be replayed.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Limits:
 
 
 class Loop:
-    """The steps of one recipe. `state` is the recipe's own memory (tensors and plain values); it is saved with each
-    checkpoint.
+    """The steps of one recipe. `state` is the recipe's own memory (tensors and plain values); it is saved
+    with each checkpoint.
 
     Under `accelerate launch` each process calls `share` for its part of a batch; gradients are summed.
     """
@@ -64,9 +65,9 @@ class Loop:
         limits: Limits = Limits(),
         progress: Listener = silent,
     ) -> None:
-        """`learning_rates`: other rates for parameters whose name contains the key. `warmup`: share of the steps
-        over which the rate rises; `decay`: it falls to nothing at the last step. `checkpoint_every`: only after
-        multiples of so many steps."""
+        """`learning_rates`: other rates for parameters whose name contains the key. `warmup`: share of the
+        steps over which the rate rises; `decay`: it falls to nothing at the last step. `checkpoint_every`:
+        only after multiples of so many steps."""
         import torch
         from accelerate import PartialState
 

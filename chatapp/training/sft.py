@@ -2,13 +2,14 @@
 
     chatapp train sft
 
-The loss is that of InstructGPT's first step (Ouyang et al. 2022, section 3.5) and of every language model: the mean
-negative log-probability of the learned tokens y given all that stands before them,
+The loss is that of InstructGPT's first step (Ouyang et al. 2022, section 3.5) and of every language model:
+the mean negative log-probability of the learned tokens y given all that stands before them,
 
     L = - (1 / T) * sum_t log p(y_t | x, y_<t)
 
-where T counts the learned tokens: those of the assistant's replies and the token that ends each. Rows of general
-dialogue are mixed in, as ChatGPT's makers did, so that the model does not forget how to talk about anything else.
+where T counts the learned tokens: those of the assistant's replies and the token that ends each. Rows of
+general dialogue are mixed in, as ChatGPT's makers did, so that the model does not forget how to talk about
+anything else.
 """
 
 from __future__ import annotations
@@ -89,7 +90,5 @@ def best_replies(rankings: Sequence[RankingRow]) -> list[SftRow]:
     rows = []
     for row in rankings:
         best = row.replies[row.tiers.index(min(row.tiers))]
-        rows.append(
-            SftRow(row.prompt + best, (0,) * len(row.prompt) + (1,) * len(best), row.key, row.weight)
-        )
+        rows.append(SftRow(row.prompt + best, (0,) * len(row.prompt) + (1,) * len(best), row.key, row.weight))
     return rows

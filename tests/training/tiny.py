@@ -61,12 +61,13 @@ def tiny_policy(seed: int = 0, kind: str = "llama", learned: float = 0.0) -> Tin
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "max_position_embeddings": 512,
+        "initializer_range": 0.15,
     }
     config: Any = LlamaConfig(**shape)
     if kind == "gemma2":
         config = Gemma2Config(**shape, head_dim=16, sliding_window=8, attn_implementation="eager")
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, bias="none")
+    lora = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0, bias="none")
     peft = get_peft_model(model, lora)
     if learned:
         with torch.no_grad():
