@@ -25,9 +25,9 @@ _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred"
 )
 _TIMES = (
-    "monday tuesday wednesday thursday friday saturday sunday january february march april june july august
-    " "september october november december today tomorrow yesterday tonight noon midnight morning afternoon
-    evening"
+    "monday tuesday wednesday thursday friday saturday sunday january february march april june july august "
+    "september october november december today tomorrow yesterday tonight noon midnight morning afternoon "
+    "evening"
 )
 _CONCRETE = re.compile(rf"\d|\b(?:{'|'.join((_NUMBERS + ' ' + _TIMES).split())})\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<![.!?:])(?<!^)\s(?!I\b|I'|OK\b|TV\b)[A-Z][a-z]+")
@@ -141,7 +141,7 @@ def material(
 ) -> Material:
     """Four disjoint sets of dialogues; half services, half small talk in each."""
     every = [each for each in dialogues(folder) if len(each) >= 4 and each[0].role == "user"]
-    services = [each for each in every if len(each) < 40 and "hi" != each[0].text.strip().lower()]
+    services = [each for each in every if len(each) < 40 and each[0].text.strip().lower() != "hi"]
     order = random.Random(seed)
     order.shuffle(services)
     made = Material([], [], [], [])

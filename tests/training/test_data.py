@@ -27,7 +27,7 @@ def test_a_ranking_keeps_ties_and_leaves_out_what_was_not_ranked() -> None:
     side = made(Group(PROMPT, replies("a", "b", "c", "d"), ((2,), (0, 3)))).train
     (row,) = side.rankings
     assert dict(zip(texts(row), row.tiers, strict=True)) == {"a": 1, "c": 0, "d": 1}
-    assert {(texts(row)[w], texts(row)[l]) for w, l in row.pairs()} == {("c", "a"), ("c", "d")}
+    assert {(texts(row)[i], texts(row)[j]) for i, j in row.pairs()} == {("c", "a"), ("c", "d")}
     assert row.prompt[-2:] == (1, ord("a") + 3)
     assert all(reply[-1] == 2 for reply in row.replies)
 

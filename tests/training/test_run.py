@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.train
 
 
 def loop(folder: Path, parameter: torch.nn.Parameter, **options: object) -> run.Loop:
-    return run.Loop("toy", folder, [("w", parameter)], learning_rate=0.1, **{"steps": 10, **options})  # type: ignore[arg-type]
+    fixed: dict[str, Any] = {"steps": 10, "learning_rate": 0.1, **options}
+    return run.Loop("toy", folder, [("w", parameter)], **fixed)
 
 
 def descend(own: run.Loop, parameter: torch.nn.Parameter) -> None:
@@ -136,7 +138,7 @@ def test_progress_crosses_a_pipe(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_killed_twenty_times(tmp_path: Path) -> None:
-    """SIGKILL at random moments, in the middle of writing too: the end is that of a run that was left alone."""
+    """SIGKILL at random moments, in the middle of writing too: it ends as a run that was left alone does."""
     done = subprocess.run(
         [sys.executable, "-c", _KILLS, str(tmp_path)],
         capture_output=True,
@@ -155,6 +157,7 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
 _KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
+from typing import Any
 import accelerate, peft, transformers
 import torch
 torch.set_num_threads(1)

@@ -1,5 +1,5 @@
-"""A policy of a few thousand parameters, an encoder of bytes and a sampler in torch: the recipes run on them in
-seconds."""
+"""A policy of a few thousand parameters, an encoder of bytes and a sampler in torch: the recipes run on
+them in seconds."""
 
 from __future__ import annotations
 
