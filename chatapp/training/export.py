@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from chatapp.training.model import Policy
     from chatapp.training.weights import FloatArray
 
+_VECTOR = 16
+"""llama.cpp's fast float32 products want a multiple of this; a rank of 8 slows small models by a third."""
+
 Metadata = Mapping[str, str | int | float | bool]
 
 PREFIX = "chatapp."
 BASE = f"{PREFIX}base.sha256"
+RANK = f"{PREFIX}lora.rank"
 HEAD = f"{PREFIX}reward.head"
 BIAS = f"{PREFIX}reward.bias"
 """The score head of a reward adapter is metadata: llama.cpp refuses tensors that belong to no weight."""
@@ -55,8 +59,8 @@ class AdapterState:
                 own_a, own_b = left.pop(tensor)
                 if a.shape != own_a.shape or b.shape != own_b.shape:
                     raise ModelError(f"the adapter has another shape for {one_line(tensor, 64)}")
-                a.copy_(torch.from_numpy(own_a))
-                b.copy_(torch.from_numpy(own_b))
+                a.copy_(torch.from_numpy(own_a.copy()))
+                b.copy_(torch.from_numpy(own_b.copy()))
         if left:
             raise ModelError(
                 f"the adapter also changes {one_line(next(iter(left)), 64)}; that is not trained"
@@ -75,6 +79,7 @@ def write_adapter(
     `metadata` is kept under our prefix; `head` (width of the model) makes it a reward adapter.
     Errors: `OSError` when it cannot be written; what stood there is then unchanged.
     """
+    import numpy as np
     from gguf import GGUFWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,16 +90,20 @@ def write_adapter(
         writer = GGUFWriter(temporary, policy.architecture)
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", policy.alpha)
+        # Zeros make the rank up to what llama.cpp computes fast; alpha / rank stays the same.
+        padding = -policy.rank % _VECTOR
+        writer.add_float32("adapter.lora.alpha", policy.alpha * (policy.rank + padding) / policy.rank)
         writer.add_string(BASE, policy.base_sha256)
+        writer.add_uint32(RANK, policy.rank)
         for key, value in metadata.items():
             _add(writer, f"{PREFIX}{key}", value)
         if head is not None:
             writer.add_array(HEAD, [float(each) for each in head])
             writer.add_float32(BIAS, bias)
         for tensor, a, b in policy.lora():
-            rows = b.detach().float().numpy()
-            writer.add_tensor(f"{tensor}.lora_a", a.detach().float().contiguous().numpy())
+            rows = np.pad(b.detach().float().numpy(), ((0, 0), (0, padding)))
+            columns = np.pad(a.detach().float().numpy(), ((0, padding), (0, 0)))
+            writer.add_tensor(f"{tensor}.lora_a", columns)
             writer.add_tensor(f"{tensor}.lora_b", _stored(policy.header, tensor, rows))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -173,13 +182,18 @@ def _read_gguf(path: Path, base: GgufHeader, digest: str) -> AdapterState:
     ranks = {a.shape[0] for a, _ in tensors.values()}
     if len(ranks) != 1:
         raise ModelError(f"{shown} has matrices of several ranks; one rank is trained here")
-    return AdapterState(
-        ranks.pop(), float(header.metadata["adapter.lora.alpha"]), tensors, adapter_metadata(header)
-    )
+    stored = ranks.pop()
+    rank = header.metadata.get(RANK, stored)
+    if not isinstance(rank, int) or not 0 < rank <= stored:
+        raise ModelError(f"{shown} claims a rank of {rank} and has {stored}")
+    alpha = float(header.metadata["adapter.lora.alpha"]) * rank / stored
+    # What lies beyond the rank is padding.
+    own = {name: (a[:rank], b[:, :rank]) for name, (a, b) in tensors.items()}
+    return AdapterState(rank, alpha, own, adapter_metadata(header))
 
 
 def write_peft(policy: Policy, folder: Path, metadata: Metadata) -> Path:
-    """Write a folder that `peft.PeftModel.from_pretrained` takes, with our metadata beside it as `chatapp.json`."""
+    """Write a folder that `peft.PeftModel.from_pretrained` takes; our metadata is its `chatapp.json`."""
     policy.model.save_pretrained(str(folder))
     text = json.dumps({**metadata, "base.sha256": policy.base_sha256}, indent=2)
     (folder / "chatapp.json").write_text(text + "\n", encoding="utf-8")
