@@ -21,7 +21,7 @@ class ChatByDefault(TyperGroup):
     """A group whose first word may also be the first message of a chat."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        args = with_optional_value(args, frozenset({"--resume"}), "last")
+        args = with_optional_value(_debug_first(args), frozenset({"--resume"}), "last")
         _, words, _ = self.make_parser(ctx).parse_args(list(args))
         # After `--` every word is text, also one that is a command's name.
         is_text = "--" in args and words == args[args.index("--") + 1 :]
@@ -54,6 +54,14 @@ class ChatByDefault(TyperGroup):
                 raise
             tell(error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+
+
+def _debug_first(args: list[str]) -> list[str]:
+    """`--debug` may stand anywhere before `--`; the root is who reads it."""
+    end = args.index("--") if "--" in args else len(args)
+    if "--debug" not in args[:end]:
+        return args
+    return ["--debug", *(each for each in args[:end] if each != "--debug"), *args[end:]]
 
 
 def tell(error: ChatappError) -> None:
@@ -105,7 +113,9 @@ def chat(
     demo: Annotated[
         bool, typer.Option("--demo", help="Scripted replies and a folder that is thrown away; no model.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; with any command.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,

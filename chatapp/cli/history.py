@@ -269,13 +269,14 @@ def _message(store: Store, message: Message) -> dict[str, Any]:
 
 def _tree(store: Store, messages: list[Message]) -> list[str]:
     """The branches as text, depth first; a fork indents what follows each of its versions."""
-    from chatapp.session.tree import children
-
+    families: dict[int | None, list[Message]] = {}
+    for message in messages:
+        families.setdefault(message.parent, []).append(message)
     lines: list[str] = []
     waiting: list[tuple[Message, int, str]] = []
 
     def add(parent: int | None, depth: int) -> None:
-        family = children(messages, parent)
+        family = families.get(parent, [])
         forked = len(family) > 1
         for place, each in reversed(list(enumerate(family, start=1))):
             version = f"  {place}/{len(family)}{' shown' if each.active else ''}" if forked else ""

@@ -38,7 +38,7 @@ class Child:
         self._process = _spawn(log)
         threading.Thread(target=self._read, name="engine answers", daemon=True).start()
         try:
-            hello = self.receive(lambda: _HELLO_SECONDS)
+            hello = self.receive(lambda begun: begun + _HELLO_SECONDS)
             if not isinstance(hello, messages.Hello) or hello.version != messages.VERSION:
                 raise EngineDied("the engine is of another version than the program", "install chatapp again")
         except EngineError:
@@ -71,8 +71,9 @@ class Child:
             except (OSError, ValueError):
                 raise self._death() from None
 
-    def receive(self, patience: Callable[[], float]) -> messages.Answer:
-        """The next answer. `patience` gives how many silent seconds to accept; it is asked again and again.
+    def receive(self, deadline: Callable[[float], float]) -> messages.Answer:
+        """The next answer. `deadline` says, given when the waiting began, until when to wait (both of
+        time.monotonic()); it is asked again and again.
 
         Errors: `EngineDied` when the process is gone, or silent for so long that it was ended.
         """
@@ -81,10 +82,10 @@ class Child:
             try:
                 answer = self._answers.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                silent = time.monotonic() - begun
-                if silent < patience():
+                now = time.monotonic()
+                if now < deadline(begun):
                     continue
-                self.end(f"the engine was silent for {silent:.0f} s and was ended")
+                self.end(f"the engine was silent for {now - begun:.0f} s and was ended")
                 raise self._death() from None
             if isinstance(answer, EngineError):
                 # Others may ask once more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,7 +50,8 @@ class LlamaClient:
         self._header: GgufHeader | None = None
         self._info: ModelInfo | None = None
         self._adapter: AdapterSpec | None = None
-        self._cancelled = threading.Event()
+        self._cancelled: float | None = None
+        """time.monotonic() when the running request was cancelled."""
         self._state = threading.Lock()
         """Guards `_running`."""
         self._running: int | None = None
@@ -90,14 +92,14 @@ class LlamaClient:
 
     def generate(self, request: Request) -> Iterator[Event]:
         with self._alone():
-            self._cancelled.clear()
+            self._cancelled = None
             child = self._ready()
             command = messages.Generate(next(self._ids), replace(request, turns=tuple(request.turns)))
             over = False
             child.send(command)
             with self._state:
                 self._running = command.id
-            if self._cancelled.is_set():
+            if self._cancelled is not None:
                 self._send_cancel(child, command.id)
             try:
                 while not over:
@@ -122,7 +124,7 @@ class LlamaClient:
                     self._abandon(child, command.id)
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self._cancelled = time.monotonic()
         with self._state:
             child, running = self._child, self._running
             if child is not None and running is not None:
@@ -130,7 +132,7 @@ class LlamaClient:
 
     def close(self) -> None:
         self._closed = True
-        self._cancelled.set()
+        self._cancelled = time.monotonic()
         child, self._child = self._child, None
         if child is not None:
             child.end("the engine was closed", _CLOSE_SECONDS)
@@ -234,7 +236,7 @@ class LlamaClient:
         """Send a command that has one answer, and wait for it."""
         child.send(command)
         while True:
-            answer = child.receive(lambda: _SILENCE_SECONDS)
+            answer = child.receive(lambda begun: begun + _SILENCE_SECONDS)
             match answer:
                 case messages.Progress():
                     if progress is not None:
@@ -246,11 +248,17 @@ class LlamaClient:
 
     def _receive(self, child: Child) -> messages.Answer:
         try:
-            return child.receive(lambda: _CANCEL_SECONDS if self._cancelled.is_set() else _SILENCE_SECONDS)
+            return child.receive(self._deadline)
         except EngineDied:
             if child.crashed and self._header is not None:
                 probe.forget(self._cache, self._header.quantisation)
             raise
+
+    def _deadline(self, begun: float) -> float:
+        """Until when to wait for the next event of the running request."""
+        if self._cancelled is None:
+            return begun + _SILENCE_SECONDS
+        return max(begun, self._cancelled) + _CANCEL_SECONDS
 
     def _send_cancel(self, child: Child, id: int) -> None:
         # A child that is gone has stopped already; whoever reads from it learns why.
@@ -259,7 +267,7 @@ class LlamaClient:
 
     def _abandon(self, child: Child, id: int) -> None:
         """Stop a request that nobody reads any more, so that the next one finds a quiet pipe."""
-        self._cancelled.set()
+        self._cancelled = time.monotonic()
         self._send_cancel(child, id)
         try:
             while not isinstance(self._receive(child), (messages.Finished, messages.Failed)):

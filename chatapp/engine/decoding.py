@@ -79,7 +79,8 @@ class Decoder:
 
     def run(self, job: Job) -> Iterator[Event]:
         """The events of `job`, in the order that `base.Engine.generate` promises."""
-        seed = secrets.randbelow(2**31) if job.sampling.seed is None else job.sampling.seed
+        asked = job.sampling.seed
+        seed = secrets.randbelow(2**31) if asked is None else asked % 2**32
         seeds = [(seed + job.first_lane + lane) % 2**32 for lane in range(job.lanes)]
         cached = self._prefill(job.ids)
         yield Started(len(job.ids), cached, job.dropped_turns, self._n_ctx, seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from llama_cpp import llama_cpp as lib
 from chatapp.core.errors import EngineError, ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling
+from chatapp.engine.prompt import Special
 
 if TYPE_CHECKING:
     from numpy import float32
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _PENALTY_WINDOW = 64
+_GREEDY = 1e-3
+"""Below this temperature a division by it would overflow; it is greedy in all but name."""
 _NO_TOKEN = -1
 _LSTRIP, _RSTRIP = 1 << 7, 1 << 8
 _CONTROL = 1 << 3
@@ -98,6 +102,8 @@ class Vocabulary:
         self.eos = self._token(lib.llama_vocab_eos)
         self.eot = self._token(lib.llama_vocab_eot)
         self.add_bos = bool(lib.llama_vocab_get_add_bos(self._vocab))
+        self.space_prefix = self.tokenize("a") != [] and self._piece(self.tokenize("a")[0]).startswith(b" ")
+        """Whether `tokenize` puts a space in front of its text."""
         self.piece = functools.lru_cache(maxsize=1 << 16)(self._piece)
 
     def _token(self, which: Callable[[Any], int]) -> int | None:
@@ -135,14 +141,13 @@ class Vocabulary:
         """Whether `token` ends a reply."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
-    @functools.cached_property
-    def control(self) -> dict[str, tuple[int, bool, bool]]:
-        """Written form of each control token -> (id, whether it swallows spaces before it, and after it)."""
-        found: dict[str, tuple[int, bool, bool]] = {}
-        for token in range(self.size):
+    def control(self, text: str) -> dict[str, Special]:
+        """The control tokens that are written out in `text`, by how they are written."""
+        found: dict[str, Special] = {}
+        for token in set(self.tokenize(text, parse_special=True)):
             attributes = lib.llama_vocab_get_attr(self._vocab, token)
-            if attributes & _CONTROL and (text := self.text(token)):
-                found[text] = (token, bool(attributes & _LSTRIP), bool(attributes & _RSTRIP))
+            if attributes & _CONTROL and (name := self.text(token)) in text:
+                found[name] = Special(token, bool(attributes & _LSTRIP), bool(attributes & _RSTRIP))
         return found
 
 
@@ -274,7 +279,7 @@ class LlamaContext:
         params.n_seq_max = sequences
         params.n_outputs_max = outputs or sequences
         params.kv_unified = unified
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.no_perf = True
         params.abort_callback = flag.callback
         params.abort_callback_data = flag.data
@@ -350,13 +355,12 @@ class LlamaContext:
         lib.llama_memory_clear(self._memory, True)
 
     def use_adapter(self, adapter: Any, scale: float) -> None:
-        """Switch to `adapter` (None is the base) and clear the cache, which is the previous one's."""
+        """Switch to `adapter`; None is the base. What is in the KV cache is the previous one's: clear it."""
         count = 0 if adapter is None else 1
         adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
         scales = (ctypes.c_float * 1)(scale)
         if lib.llama_set_adapters_lora(self.pointer, adapters, count, scales) != 0:
             raise EngineError("llama.cpp refuses to switch the adapter", "choose another adapter or `base`")
-        self.clear()
 
     def close(self) -> None:
         if self.pointer:
@@ -369,17 +373,24 @@ class SamplerChain:
     """One lane's sampler. `close` frees it."""
 
     def __init__(self, sampling: Sampling, seed: int, n_vocab: int) -> None:
+        """Errors: `EngineError` for settings that llama.cpp would die of."""
+        numbers = (sampling.temperature, sampling.top_p, sampling.min_p, sampling.repeat_penalty)
+        if not all(map(math.isfinite, numbers)) or sampling.repeat_penalty <= 0:
+            raise EngineError(
+                "a sampling setting is out of its range",
+                "temperature, top_p and min_p are finite, repeat_penalty is above 0",
+            )
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         parts: list[Any] = []
         if sampling.repeat_penalty != 1:
             parts.append(
                 lib.llama_sampler_init_penalties(n_vocab, _PENALTY_WINDOW, sampling.repeat_penalty, 0.0, 0.0)
             )
-        if sampling.temperature <= 0:
+        if sampling.temperature < _GREEDY:
             parts.append(lib.llama_sampler_init_greedy())
         else:
             if sampling.top_k > 0:
-                parts.append(lib.llama_sampler_init_top_k(sampling.top_k))
+                parts.append(lib.llama_sampler_init_top_k(min(sampling.top_k, n_vocab)))
             if sampling.top_p < 1:
                 parts.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
             if sampling.min_p > 0:

@@ -226,7 +226,8 @@ def decode(line: bytes) -> Message:
     try:
         table = json.loads(line)
         kind = _KINDS[table.pop("type")]
-        return _typed(kind, table)
+        message: Message = _typed(kind, table)
+        return message
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError(f"a message of the engine makes no sense ({type(error).__name__})") from error
 

@@ -7,7 +7,7 @@ at the placeholders: what the template wrote may name special tokens, what peopl
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -33,6 +33,15 @@ _OPEN, _CLOSE = "\ue0c1", "\ue0c2"
 _PLACEHOLDER = re.compile(f"({_PAD}?){_OPEN}(\\d+){_CLOSE}({_PAD}?)")
 
 
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A control token, and whether it swallows the spaces beside it."""
+
+    token: int
+    strips_before: bool = False
+    strips_after: bool = False
+
+
 class Tokenizer(Protocol):
     """What the rendering needs of a model's vocabulary; `llama.Vocabulary` is one."""
 
@@ -45,8 +54,11 @@ class Tokenizer(Protocol):
     @property
     def add_bos(self) -> bool: ...
     @property
-    def control(self) -> dict[str, tuple[int, bool, bool]]:
-        """Written form of each control token -> (id, swallows spaces before it, swallows spaces after it)."""
+    def space_prefix(self) -> bool:
+        """Whether `tokenize` puts a space in front of its text."""
+
+    def control(self, text: str) -> Mapping[str, Special]:
+        """The control tokens that are written out in `text`, by how they are written."""
 
     def tokenize(self, text: str, parse_special: bool = False) -> list[int]: ...
     def text(self, token: int) -> str: ...
@@ -77,12 +89,72 @@ class _Part:
     turn: int | None = None
 
 
+class _Runs:
+    """Gathers token ids and their mask, one run of text between special tokens at a time.
+
+    A run is tokenised in one piece, as it was when the model was trained, except that a reply stands alone:
+    the model wrote it from its first token on.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._run = ""
+        self._own = 0
+        """The mask of the run: 1 for a reply."""
+        self._open = False
+        """Whether a reply still waits for the token that ends it."""
+        self.ids: list[int] = []
+        self.mask: list[int] = []
+
+    def text(self, text: str) -> None:
+        """What a person wrote."""
+        self._begin(0)
+        self._run += text
+
+    def reply(self, text: str) -> None:
+        """What an assistant wrote."""
+        if self._tokenizer.space_prefix:
+            # The tokenizer itself puts this space in front of the reply.
+            self._run = self._run.removesuffix(" ")
+        self.flush()
+        self._own, self._run, self._open = 1, text, True
+
+    def frame(self, text: str) -> None:
+        """What the template wrote, without special tokens."""
+        if not (self._own and self._tokenizer.space_prefix and text.isspace()):
+            self._begin(0)
+        self._run += text
+        self._open = self._open and text.isspace()
+
+    def special(self, special: Special) -> None:
+        """A special token that the template named."""
+        if special.strips_before:
+            self._run = self._run.rstrip()
+        self.flush()
+        self.ids.append(special.token)
+        self.mask.append(int(self._open and self._tokenizer.is_end(special.token)))
+        self._open = False
+
+    def _begin(self, own: int) -> None:
+        if self._own != own:
+            self.flush()
+
+    def flush(self) -> None:
+        """End the run."""
+        if self._run:
+            fresh = self._tokenizer.tokenize(self._run)
+            self.ids.extend(fresh)
+            self.mask.extend([self._own] * len(fresh))
+        self._run, self._own = "", 0
+
+
 class Prompter:
     """Renders conversations for one model. `template` None: the file has none."""
 
     def __init__(self, tokenizer: Tokenizer, template: str | None) -> None:
         self._tokenizer = tokenizer
         self._template, self._stop, self.notice = self._choose(template)
+        self._end = self._find_end()
 
     def _choose(self, template: str | None) -> tuple[str, tuple[str, ...], str | None]:
         """The template to use, its stop strings, and a notice when it is not the file's own."""
@@ -94,7 +166,7 @@ class Prompter:
                 return template, (), None
             except ModelError as error:
                 why = str(error)
-        if {"<|im_start|>", "<|im_end|>"} <= self._tokenizer.control.keys():
+        if len(self._tokenizer.control("<|im_start|><|im_end|>")) == 2:
             return CHATML, (), f"{why}; using ChatML"
         return PLAIN, PLAIN_STOP, f"{why}; using a plain User:/Assistant: format"
 
@@ -115,7 +187,7 @@ class Prompter:
         """
         parts, shaped = self._shaped(turns, reply)
         ids, mask = self._tokens(parts, shaped)
-        return Prompt(tuple(ids), tuple(mask), self._end(), self._stop, notice=self.notice)
+        return Prompt(tuple(ids), tuple(mask), self._end, self._stop, notice=self.notice)
 
     def fit(self, turns: Sequence[Turn], limit: int) -> Prompt:
         """As `render`, with the oldest turns dropped until it is at most `limit` tokens long.
@@ -141,8 +213,12 @@ class Prompter:
             raise PromptTooLong(f"the message does not fit: at most {limit} tokens are free for the prompt")
         return best
 
-    def _end(self) -> int | None:
-        parts, shaped = self._shaped((Turn("user", "a"), Turn("assistant", "b")), reply=False)
+    def _find_end(self) -> int | None:
+        """The token that the template puts after a reply, None when it is none that ends one."""
+        try:
+            parts, shaped = self._shaped((Turn("user", "a"), Turn("assistant", "b")), reply=False)
+        except ModelError:
+            return None
         ids, mask = self._tokens(parts, shaped)
         last = max((at for at, own in enumerate(mask) if own), default=-1)
         return ids[last] if last >= 0 and self._tokenizer.is_end(ids[last]) else None
@@ -191,61 +267,36 @@ class Prompter:
         return "" if token is None else self._tokenizer.text(token)
 
     def _tokens(self, parts: Sequence[_Part], turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
-        """Token ids and mask. Text between special tokens is tokenised in one piece, as it is in training,
-        except that an assistant's reply stands alone: the model wrote it from its first token on."""
-        ids: list[int] = []
-        mask: list[int] = []
-        run = ""
-
-        def flush(own: int) -> None:
-            nonlocal run
-            fresh = self._tokenizer.tokenize(run) if run else []
-            ids.extend(fresh)
-            mask.extend([own] * len(fresh))
-            run = ""
-
-        control = self._tokenizer.control
-        ended = True
+        """Token ids and mask of the rendered parts."""
+        runs = _Runs(self._tokenizer)
         for part in parts:
-            if part.turn is not None:
-                if turns[part.turn].role == "assistant":
-                    flush(0)
-                    run = part.text
-                    flush(1)
-                    ended = False
-                else:
-                    run += part.text
-                continue
-            for piece in self._pieces(part.text):
-                if piece not in control:
-                    run += piece
-                    ended = ended or bool(piece.strip())
-                    continue
-                token, strips_before, _ = control[piece]
-                if strips_before:
-                    run = run.rstrip()
-                flush(0)
-                ids.append(token)
-                # The first special token after a reply is what ends it.
-                mask.append(int(not ended and self._tokenizer.is_end(token)))
-                ended = True
-        flush(0)
-        return self._one_bos(ids, mask)
+            if part.turn is None:
+                for piece, special in self._pieces(part.text):
+                    if special is None:
+                        runs.frame(piece)
+                    else:
+                        runs.special(special)
+            elif turns[part.turn].role == "assistant":
+                runs.reply(part.text)
+            else:
+                runs.text(part.text)
+        runs.flush()
+        return self._one_bos(runs.ids, runs.mask)
 
-    def _pieces(self, text: str) -> list[str]:
+    def _pieces(self, text: str) -> list[tuple[str, Special | None]]:
         """`text` of the template cut into special tokens and what is between them."""
-        control = self._tokenizer.control
-        if not text or not control:
-            return [text] if text else []
-        names = [name for name in control if name in text]
-        if not names:
-            return [text]
-        pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        pieces = [piece for piece in re.split(f"({pattern})", text) if piece]
-        for at, piece in enumerate(pieces[:-1]):
-            if piece in control and control[piece][2]:
-                pieces[at + 1] = pieces[at + 1].lstrip()
-        return [piece for piece in pieces if piece]
+        named = self._tokenizer.control(text) if text else {}
+        if not named:
+            return [(text, None)] if text else []
+        pattern = "|".join(re.escape(name) for name in sorted(named, key=len, reverse=True))
+        pieces: list[tuple[str, Special | None]] = []
+        for piece in re.split(f"({pattern})", text):
+            special = named.get(piece)
+            if special is None and pieces and (before := pieces[-1][1]) and before.strips_after:
+                piece = piece.lstrip()
+            if piece:
+                pieces.append((piece, special))
+        return pieces
 
     def _one_bos(self, ids: list[int], mask: list[int]) -> tuple[list[int], list[int]]:
         """Exactly one BOS in front when the template writes one or the vocabulary asks for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,12 @@ MAX_TEMPLATE = 256 * 1024
 """Characters. The longest template in use is about 20,000."""
 MAX_OUTPUT = 1024 * 1024
 """Characters, of the frame around the turns: their texts are put in later."""
-SECONDS = 2.0
+SECONDS = 1.0
+"""Of processor time."""
 _MEMORY = 512 * 2**20
 _MAX_INTEGER_BITS = 4096
+_MASK_TAGS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""Tags that transformers reads to find the replies; they write nothing."""
 
 
 class TemplateRefused(ModelError):
@@ -64,6 +68,9 @@ def render(
                 eos_token=eos,
                 tools=None,
                 documents=None,
+                # Thoughts would be shown as the reply, and use up its tokens; templates that know no such
+                # switch ignore it.
+                enable_thinking=False,
                 raise_exception=_refuse,
                 strftime_now=_now,
             ):
@@ -113,16 +120,17 @@ def _compiled(source: str) -> Template:
 
     # trim_blocks and lstrip_blocks are how models' templates are written to be read.
     sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    return sandbox.from_string(source)
+    return sandbox.from_string(_MASK_TAGS.sub("", source))
 
 
 @contextlib.contextmanager
 def _limits(seconds: float) -> Iterator[None]:
     """Stop this thread's Python code after `seconds`, and keep the process from growing by much meanwhile."""
-    deadline = time.monotonic() + seconds
+    # Processor time: a busy machine must not make a good template look slow.
+    deadline = time.thread_time() + seconds
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             raise _TooSlow
         return trace
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FILE = "threads.json"
 _BATCH = 8
 """Tokens in the batch that stands for prompts and for several lanes."""
-_SECONDS = 0.25
+_SECONDS = 0.15
 """Longest time that one count is tried for."""
 _GAIN = 1.1
 """How much faster more threads must be to be worth it."""

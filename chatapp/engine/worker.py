@@ -89,10 +89,11 @@ class Inbox:
                             self._cancelled.add(command.id)
                 elif isinstance(command, get_args(messages.Command)):
                     self._waiting.put(command)
-        except (ChatappError, OSError):
+        except Exception:
             traceback.print_exc()
-        # The parent is gone or talks nonsense; the main thread may be deep in C, so do not wait for it.
-        os._exit(0)
+        finally:
+            # The parent is gone or talks nonsense; the main thread may be deep in C, so do not wait for it.
+            os._exit(0)
 
 
 class Worker:
@@ -209,7 +210,7 @@ class Worker:
             path=spec.path,
             sha256="",
             architecture=header.architecture,
-            description=model.description,
+            description=model.description.replace("?B", _billions(model.parameters)),
             size=header.size,
             parameters=model.parameters,
             n_ctx=self._n_ctx,
@@ -322,6 +323,11 @@ def _context_length(spec: ModelSpec, trained: int) -> int:
     if spec.n_ctx > 0:
         return min(spec.n_ctx, trained) if trained > 0 else spec.n_ctx
     return min(trained, _MOST_CONTEXT) if trained > 0 else _MOST_CONTEXT
+
+
+def _billions(parameters: int) -> str:
+    """For the sizes that llama.cpp has no name for."""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
 
 
 def _batch(header: GgufHeader) -> int:

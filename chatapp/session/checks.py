@@ -22,6 +22,12 @@ _PACKAGES = ("llama-cpp-python", "textual", "typer", "sqlite-utils", "numpy")
 _LITTLE_SPACE = 500_000_000
 """Bytes; below this a conversation still fits, a model does not."""
 _NO_SPACE = 20_000_000
+_FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+_REBUILD = (
+    f"on x86, this builds llama.cpp without the kernels that crash: CMAKE_ARGS=\"-DCMAKE_C_FLAGS='{_FLAGS}' "
+    f"-DCMAKE_CXX_FLAGS='{_FLAGS}'\" pip install --force-reinstall --no-deps --no-binary llama-cpp-python "
+    "llama-cpp-python==0.3.36"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +182,18 @@ def _engine(house: House) -> Iterator[Check]:
     )
     if info.notice:
         yield Check("engine notice", "note", info.notice)
+    yield from _findings(house)
+
+
+def _findings(house: House) -> Iterator[Check]:
+    """What earlier loads found out about this machine with this build of llama.cpp."""
+    from chatapp.engine import probe
+
+    for each in probe.read_findings(house.paths.cache):
+        if (each.machine, each.build) != (probe.machine(), probe.build()):
+            continue
+        name = f"fast kernels, {each.quantisation}"
+        if each.extra_buffers:
+            yield Check(name, "ok", "work")
+        else:
+            yield Check(name, "note", f"crash here and are off ({each.reason})", _REBUILD)

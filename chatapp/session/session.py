@@ -28,7 +28,7 @@ _TITLE = 60
 
 
 class Session:
-    """Used by one thread at a time, any thread; only `cancel` may be called while another method runs.
+    """Used by one thread at a time, any thread; `cancel` and `prepare` may run beside another method.
 
     With `Stores` each thread that calls uses its own connection.
     """
@@ -51,6 +51,7 @@ class Session:
         self._system = settings.system
         self._undo = UndoStack()
         self._stopped = threading.Event()
+        self._loading = threading.Lock()
 
     @property
     def store(self) -> Store:
@@ -190,16 +191,21 @@ class Session:
         self._spec, self._adapter = spec, adapter
 
     def prepare(self) -> ModelInfo:
-        """Load what `use` named, when it is not loaded yet. Errors: `ModelError`, `EngineError`."""
-        info = self._engine.info
-        if info is None or self._ready is None or self._ready[0] != self._spec:
-            self._ready = None
-            info = self._engine.load(self._spec)
-            self._ready = (self._spec, None)
-        if self._ready[1] != self._adapter:
-            self._engine.set_adapter(self._adapter)
-            self._ready = (self._spec, self._adapter)
-        return info
+        """Load what `use` named, when it is not loaded yet. Any thread, also beside another method.
+
+        Errors: `ModelError`, `EngineError`.
+        """
+        with self._loading:
+            spec, adapter = self._spec, self._adapter
+            info = self._engine.info
+            if info is None or self._ready is None or self._ready[0] != spec:
+                self._ready = None
+                info = self._engine.load(spec)
+                self._ready = (spec, None)
+            if self._ready[1] != adapter:
+                self._engine.set_adapter(adapter)
+                self._ready = (spec, adapter)
+            return info
 
     # Judging
 

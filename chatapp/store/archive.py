@@ -1,7 +1,7 @@
 """A whole conversation as one record of plain values: out of the database and into it, without loss.
 
-A record holds every branch and what was said of its replies: rankings, thumbs and demonstrations in force. Its
-ids are its own; in the database it gets new ones.
+A record holds every branch and what was said of its replies: rankings, thumbs and demonstrations in force.
+Its ids are its own; in the database it gets new ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Archive:
         self._rankings = rankings
 
     def record(self, conversation: int) -> dict[str, Any]:
-        """The conversation as values that JSON can hold. Deleted messages and unfinished replies are left out."""
+        """The conversation as values that JSON can hold, without deleted messages and unfinished replies."""
         whole = self._conversations.get(conversation)
         messages = [
             each

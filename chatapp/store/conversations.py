@@ -17,7 +17,7 @@ _CONVERSATION = """
         (SELECT count(*) FROM messages WHERE conversation = conversations.id AND deleted IS NULL) AS messages,
         (SELECT model FROM messages JOIN replies ON message = messages.id
          WHERE conversation = conversations.id AND deleted IS NULL ORDER BY messages.id DESC LIMIT 1) AS model
-    FROM conversations
+    FROM
 """
 
 
@@ -41,14 +41,14 @@ class Conversations:
     def get(self, id: int) -> Conversation:
         self._check_exists(id)
         return rows.conversation(
-            self._connection.rows(f"{_CONVERSATION} WHERE conversations.id = ?", (id,))[0]
+            self._connection.rows(f"{_CONVERSATION} conversations WHERE id = ?", (id,))[0]
         )
 
     def list(self, limit: int | None = None, deleted: bool = False) -> builtins.list[Conversation]:
         """Those that are there (or, with `deleted`, those that were deleted), last changed first."""
         found = self._connection.rows(
-            f"{_CONVERSATION} WHERE conversations.deleted IS {'NOT' if deleted else ''} NULL"
-            " ORDER BY updated DESC, conversations.id DESC LIMIT ?",
+            f"{_CONVERSATION} (SELECT * FROM conversations WHERE deleted IS {'NOT' if deleted else ''} NULL"
+            " ORDER BY updated DESC, id DESC LIMIT ?) AS conversations ORDER BY updated DESC, id DESC",
             (-1 if limit is None else limit,),
         )
         return [rows.conversation(row) for row in found]
@@ -107,8 +107,15 @@ class Conversations:
     def path(self, conversation: int) -> builtins.list[Message]:
         """What the reader sees: from the active first message on, always the active child."""
         self._check_exists(conversation)
+        # The view active_paths says the same of all conversations, and would walk through all of them.
         found = self._connection.rows(
-            f"{rows.MESSAGE} JOIN active_paths USING (id) WHERE active_paths.conversation = ? ORDER BY depth",
+            "WITH RECURSIVE path (id, depth) AS ("
+            " SELECT id, 0 FROM messages"
+            " WHERE conversation = ?1 AND parent IS NULL AND active AND deleted IS NULL UNION ALL"
+            " SELECT child.id, depth + 1 FROM path JOIN messages AS child"
+            " ON child.conversation = ?1 AND child.parent = path.id"
+            " AND child.active AND child.deleted IS NULL)"
+            f" {rows.MESSAGE} JOIN path USING (id) ORDER BY depth",
             (conversation,),
         )
         return [rows.message(row) for row in found]

@@ -53,10 +53,15 @@ class Groups:
         return GroupReply(message.text, message.origin, _model(message))
 
     def _turns(self, prompt: int, systems: dict[int, str]) -> tuple[Turn, ...]:
-        path = self._conversations.ancestors(prompt)
-        system = systems[path[0].conversation]
-        first = (Turn("system", system),) if system and path[0].role != "system" else ()
-        return (*first, *(Turn(each.role, each.text) for each in path))
+        path = self._connection.rows(
+            "WITH RECURSIVE up (id, height) AS (SELECT ?, 0 UNION ALL"
+            " SELECT parent, height + 1 FROM up JOIN messages USING (id) WHERE parent IS NOT NULL)"
+            " SELECT conversation, role, text FROM up JOIN messages USING (id) ORDER BY height DESC",
+            (prompt,),
+        )
+        system = systems[path[0]["conversation"]]
+        first = (Turn("system", system),) if system and path[0]["role"] != "system" else ()
+        return (*first, *(Turn(each["role"], each["text"]) for each in path))
 
     def add(self, groups: Iterable[Group], title: str, source: str) -> int:
         """Put groups into one new conversation named `title`, all of them or none; how many there were.

@@ -74,17 +74,17 @@ class Rankings:
 
     def latest(self, conversation: int | None = None) -> Ranking | None:
         """The newest ranking in force."""
-        return self._newest("?1 IS NULL OR conversation = ?1", conversation)
+        return self._newest("?1 IS NULL OR conversation = ?1 ORDER BY id", conversation)
 
     def for_prompt(self, prompt: int) -> Ranking | None:
         """The newest ranking in force of the replies to `prompt`."""
-        return self._newest("prompt = ?1", prompt)
+        return self._newest("prompt = ?1 ORDER BY +id", prompt)  # + has it take the index of prompts
 
     def rank_of(self, reply: int) -> int | None:
         """The tier of a reply in the newest ranking in force that showed it: 1 is best, ties share it."""
         row = self._connection.row(
             "SELECT tier FROM ranking_event_replies JOIN rankings_in_force ON id = ranking"
-            " WHERE reply = ? ORDER BY id DESC LIMIT 1",
+            " WHERE reply = ? ORDER BY +id DESC LIMIT 1",
             (reply,),
         )
         return None if row is None else row["tier"]
@@ -104,9 +104,9 @@ class Rankings:
                 (id, now()),
             )
 
-    def _newest(self, where: str, value: int | None) -> Ranking | None:
+    def _newest(self, where_and_order: str, value: int | None) -> Ranking | None:
         row = self._connection.row(
-            f"SELECT * FROM rankings_in_force WHERE {where} ORDER BY id DESC LIMIT 1", (value,)
+            f"SELECT * FROM rankings_in_force WHERE {where_and_order} DESC LIMIT 1", (value,)
         )
         return None if row is None else self._rankings([row])[0]
 

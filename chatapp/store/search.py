@@ -20,23 +20,21 @@ class Hit:
     created: float
 
 
+# CROSS JOIN keeps the order of the tables: the index is walked from the newest match on, up to the limit.
 _VISIBLE = """
-    JOIN messages ON messages.id = found.id AND messages.deleted IS NULL
-    JOIN conversations ON conversations.id = messages.conversation AND conversations.deleted IS NULL
+    CROSS JOIN conversations ON conversations.id = messages.conversation
+    AND messages.deleted IS NULL AND conversations.deleted IS NULL
 """
 _WORDS = f"""
-    SELECT messages.*, title, found.snippet FROM
-    (SELECT rowid AS id, snippet(messages_fts, 0, '', '', '…', 16) AS snippet
-     FROM messages_fts WHERE messages_fts MATCH ?1 ORDER BY rowid DESC) AS found
-    {_VISIBLE} ORDER BY messages.id DESC LIMIT ?2
+    SELECT messages.*, title, snippet(messages_fts, 0, '', '', '…', 16) AS snippet
+    FROM messages_fts CROSS JOIN messages ON messages.id = messages_fts.rowid {_VISIBLE}
+    WHERE messages_fts MATCH ?1 ORDER BY messages_fts.rowid DESC LIMIT ?2
 """
 _SUBSTRING = f"""
     SELECT messages.*, title,
         substr(messages.text, max(1, instr(lower(messages.text), lower(?3)) - 40), 120) AS snippet
-    FROM (
-        SELECT id FROM messages WHERE text LIKE ?1 ESCAPE '\\' AND writer_pid IS NULL ORDER BY id DESC
-    ) AS found
-    {_VISIBLE} ORDER BY messages.id DESC LIMIT ?2
+    FROM messages {_VISIBLE}
+    WHERE messages.text LIKE ?1 ESCAPE '\\' AND writer_pid IS NULL ORDER BY messages.id DESC LIMIT ?2
 """
 
 

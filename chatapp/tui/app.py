@@ -63,7 +63,7 @@ class ChatApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No other command comes between the replies that are being ranked."""
         if action == "command_palette":
-            return not self.screen.query("Ranker")
+            return getattr(self.screen, "ranker", None) is None
         return True
 
     def action_help(self) -> None:
@@ -81,10 +81,9 @@ class ChatApp(App[None]):
                 screen.interrupt()
                 return
 
-    async def action_quit(self) -> None:
-        """Let a reply that is being written be sealed with what came of it, then leave."""
+    async def on_unmount(self) -> None:
+        """However the program ends, a reply that is being written is sealed with what came of it."""
         await self.session.close(self.house.stores.close)
-        self.exit()
 
     def _make_session(self) -> Session:
         """Runs in the session's thread. A model that cannot be used must not hide the conversations."""

@@ -196,7 +196,6 @@ async def take(scene: Scene, size: tuple[int, int], theme: str, out: Path, real:
             await scene.act(pilot)
             await pilot.pause()
             picture = app.export_screenshot(title="chatapp")
-            await app.session.close(house.stores.close)
         house.close()
     mode = "light" if theme.endswith("light") else "dark"
     file = out / f"{scene.name}-{size[0]}x{size[1]}-{mode}.svg"

@@ -34,9 +34,13 @@ class SessionThread:
         self._jobs: SimpleQueue[tuple[Job[Any], Future[Any]]] = SimpleQueue()
         self._made: Session | None = None
         self._loading = asyncio.Lock()
+        self._closed = False
 
     async def do(self, job: Job[T]) -> T:
-        """Run a short job and give back its result. Raises what the job raises."""
+        """Run a short job and give back its result. Raises what the job raises; after `close` the caller, which
+        belongs to a screen that is gone, is cancelled."""
+        if self._closed:
+            raise asyncio.CancelledError
         future: Future[T] = Future()
         self._jobs.put((job, future))
         self._pool.submit(self._drain)
@@ -51,6 +55,8 @@ class SessionThread:
 
     async def stream(self, request: Job[Iterator[Update]]) -> AsyncIterator[list[Update]]:
         """Run a request to its end and give its updates as they come, several at once when they come fast."""
+        if self._closed:
+            raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
         inbox: deque[Update] = deque()
@@ -81,7 +87,10 @@ class SessionThread:
             self._made.cancel()
 
     async def close(self, last: Callable[[], object]) -> None:
-        """Stop what runs, let it be sealed, run `last` in the thread and end it."""
+        """Stop what runs, let it be sealed, run `last` in the thread and end it; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         self.cancel()
         self._pool.submit(last)
         await asyncio.to_thread(self._pool.shutdown, True)

@@ -89,6 +89,8 @@ def test_continue_takes_the_last_conversation_or_the_one_named(cli: Cli) -> None
     cli.run("ask", "--continue", "1", "four")
     assert [each.text for each in cli.engine.requests[-1].turns] == ["one", "fine", "four"]
     assert "no conversation 9" in cli.fails("ask", "-c", "9", "five")
+    cli.run("ask", "-c", "2", "-s", "Be brief.", "six")
+    assert cli.engine.requests[-1].turns[0] == Turn("system", "Be brief.")
 
 
 def test_flags_reach_the_engine(cli: Cli) -> None:
@@ -160,10 +162,12 @@ def test_a_dying_engine_is_one_line_and_a_hint(cli: Cli) -> None:
     assert (messages[0]["text"], messages[1]["finish_reason"]) == ("Hi there", "error")
 
 
-def test_debug_shows_where(cli: Cli) -> None:
+@pytest.mark.parametrize("args", [("--debug", "ask", "Hi"), ("ask", "Hi", "--debug")])
+def test_debug_shows_where(cli: Cli, args: tuple[str, ...]) -> None:
     cli.engine.fail_after(0)
-    result = cli._invoke(("--debug", "ask", "Hi"), None)
-    assert type(result.exception).__name__ == "EngineDied"
+    assert type(cli._invoke(args, None).exception).__name__ == "EngineDied"
+    cli.run("ask", "--", "--debug")
+    assert cli.engine.requests[-1].turns[-1].text == "--debug"
 
 
 def test_demo_touches_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

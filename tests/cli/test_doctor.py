@@ -7,6 +7,7 @@ import json
 import pytest
 
 from chatapp.core.errors import ModelError
+from chatapp.engine import probe
 from chatapp.store.database import open_store
 from tests.cli.conftest import Cli
 
@@ -52,3 +53,10 @@ def test_doctor_finds_a_database_that_others_can_read(cli: Cli) -> None:
     cli.paths.database.chmod(0o644)
     out = cli._invoke(("doctor",), None)
     assert "BROKEN privacy: others can open" in out.stdout
+
+
+def test_doctor_says_how_to_build_llama_cpp_where_its_kernels_crash(cli: Cli) -> None:
+    probe.remember(cli.paths.cache, "Q4_K_M", False, "the engine was killed (SIGSEGV)")
+    out = cli._invoke(("doctor",), None).stdout
+    assert "note   fast kernels, Q4_K_M: crash here and are off (the engine was killed (SIGSEGV))" in out
+    assert "CMAKE_ARGS=" in out

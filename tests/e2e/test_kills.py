@@ -6,7 +6,6 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.database import finished, query, replies
 from tests.e2e.terminal import Terminal
 from tests.engine.tiny_gguf import make_model
 
@@ -26,7 +26,7 @@ LOSS_LIMIT = 0.25
 
 def test_the_screen_outlives_its_engine(tmp_path: Path) -> None:
     # A random model of some width writes slowly and seldom ends by itself: a kill hits it in mid-stream.
-    model = make_model(tmp_path / "slow.gguf", n_ctx=4096, width=1024, layers=12)
+    model = make_model(tmp_path / "slow.gguf", n_ctx=4096, width=1024, layers=12, endless=True)
     environment = {**os.environ, "CHATAPP_HOME": str(tmp_path), "CHATAPP_MODEL": str(model)}
     rng = random.Random(0)
     with Terminal([sys.executable, "-m", "chatapp"], environment, 100, 30) as terminal:
@@ -37,18 +37,18 @@ def test_the_screen_outlives_its_engine(tmp_path: Path) -> None:
             time.sleep(rng.uniform(0, 0.3))
             [worker] = workers(terminal.pid)
             os.kill(worker, signal.SIGKILL)
-            screen = terminal.wait(lambda _, number=number: sealed(tmp_path) == number)
+            screen = terminal.wait(lambda _, number=number: finished(tmp_path) == number)
             screen = terminal.wait("SIGKILL")
             assert "Traceback" not in screen
             assert "Ask, or / for commands" in screen
-            text, reason = last_reply(tmp_path)
+            text, reason = replies(tmp_path)[-1]
             assert reason == "error"
             assert len(text) >= before
         terminal.press("the one after", "enter")
         wait_for_text(tmp_path, ENGINE_KILLS + 1)
         terminal.press("escape")
-        terminal.wait(lambda _: sealed(tmp_path) == ENGINE_KILLS + 1)
-        assert last_reply(tmp_path)[1] == "cancelled"
+        terminal.wait(lambda _: finished(tmp_path) == ENGINE_KILLS + 1)
+        assert replies(tmp_path)[-1][1] == "cancelled"
         terminal.press("ctrl+q")
         assert terminal.wait_end() == 0
     assert not workers_of_model(model)
@@ -69,43 +69,27 @@ def test_a_killed_program_loses_no_prompt_and_hardly_any_reply(tmp_path: Path) -
             terminal.kill()
         prompts = query(tmp_path, "SELECT text FROM messages WHERE role = 'user' ORDER BY id")
         assert prompts == [(f"prompt {each}",) for each in range(1, number + 1)]
-        last_word = int(last_reply(tmp_path)[0].split()[-1])
+        last_word = int(replies(tmp_path)[-1][0].split()[-1])
         losses.append((killed - last_word) / 1e9 - float(pace))
         assert query(tmp_path, "PRAGMA integrity_check") == [("ok",)]
     print(f"lost seconds: median {sorted(losses)[len(losses) // 2]:.3f}, most {max(losses):.3f}")
     assert max(losses) <= LOSS_LIMIT
 
 
-def wait_for_text(home: Path, replies: int, seconds: float = 30) -> str:
+def wait_for_text(home: Path, number: int, seconds: float = 30) -> str:
     """Wait until that many replies are there and the newest has some text."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if query(home, "SELECT count(*) FROM messages WHERE role = 'assistant'") == [(replies,)]:
-            text = last_reply(home)[0]
-            if text.strip():
-                return text
+        there = replies(home)
+        if len(there) == number and there[-1][0].strip():
+            return there[-1][0]
         time.sleep(0.005)
-    raise AssertionError(f"reply {replies} did not come")
-
-
-def last_reply(home: Path) -> tuple[str, str | None]:
-    newest = "SELECT text, finish_reason FROM messages WHERE role = 'assistant' ORDER BY id DESC LIMIT 1"
-    return query(home, newest)[0]
-
-
-def sealed(home: Path) -> int:
-    done = "SELECT count(*) FROM messages WHERE role = 'assistant' AND finish_reason IS NOT NULL"
-    return query(home, done)[0][0]
-
-
-def query(home: Path, sql: str) -> list[tuple]:
-    with sqlite3.connect(f"file:{home}/data/chatapp.db?mode=ro", uri=True, timeout=5) as database:
-        return database.execute(sql).fetchall()
+    raise AssertionError(f"reply {number} did not come")
 
 
 def workers(parent: int) -> list[int]:
     """Process ids of the engine processes that belong to this program."""
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     return [int(pid) for pid, owner, args in rows if int(owner) == parent and "chatapp.engine.worker" in args]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from chatapp.engine.base import ModelSpec
 from chatapp.engine.client import LlamaClient
 from tests.engine.tiny_gguf import make_adapter, make_model
+
+# As in the child process: threads that spin would slow every other test down.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +40,30 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Start = Callable[..., LlamaClient]
 
 
-@pytest.fixture
-def start(cache: Path, tmp_path: Path) -> Iterator[Start]:
-    """Makes clients with a model loaded, one thread each, and closes them."""
+@pytest.fixture(scope="session")
+def pool(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Clients with a model loaded, one thread each; tests that do not harm theirs share it."""
+    log = tmp_path_factory.mktemp("log") / "engine.log"
+    shared: dict[object, LlamaClient] = {}
     clients: list[LlamaClient] = []
 
-    def make(path: Path, **spec: object) -> LlamaClient:
-        client = LlamaClient(cache, tmp_path / "engine.log")
+    def make(path: Path, fresh: bool = False, **spec: object) -> LlamaClient:
+        key = (path, tuple(spec.items()))
+        if not fresh and key in shared:
+            return shared[key]
+        client = LlamaClient(cache, log)
         clients.append(client)
         client.load(ModelSpec(path, path.stem, **{"threads": 1, **spec}))  # type: ignore[arg-type]
+        if not fresh:
+            shared[key] = client
         return client
 
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def start(pool: Start) -> Start:
+    """`start(path, n_ctx=...)` gives a client that may have answered before; `fresh=True` a new one."""
+    return pool

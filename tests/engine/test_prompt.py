@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from chatapp.core.errors import ModelError, PromptTooLong
 from chatapp.core.types import Turn
 from chatapp.engine.llama import Vocabulary, open_vocabulary
-from chatapp.engine.prompt import PLAIN_STOP, Prompter
-from tests.engine.tiny_gguf import CHATML, make_model
+from chatapp.engine.prompt import PLAIN_STOP, Prompter, Special
+from tests.engine.tiny_gguf import CHATML, SPECIAL, make_model
 
 BOS, START, END = 0, 1, 2
 
@@ -29,7 +29,7 @@ def with_bos(models: Path) -> Vocabulary:
 
 def text_of(vocabulary: Vocabulary, ids: tuple[int, ...]) -> str:
     """Control tokens by their names, the rest as text."""
-    names = {token: name for name, (token, _, _) in vocabulary.control.items()}
+    names = dict(enumerate(SPECIAL))
     return b"".join(
         names[each].encode() if each in names else vocabulary.piece(each) for each in ids
     ).decode()
@@ -142,8 +142,11 @@ class NoSpecials:
 
     def __init__(self, real: Vocabulary) -> None:
         self.bos, self.eos, self.eot, self.add_bos = real.bos, real.eos, real.eot, False
-        self.control: dict[str, tuple[int, bool, bool]] = {}
+        self.space_prefix = False
         self.tokenize, self.text, self.is_end = real.tokenize, real.text, real.is_end
+
+    def control(self, text: str) -> dict[str, Special]:
+        return {}
 
 
 def test_without_chatml_tokens_it_is_plain_text_with_stop_strings(vocabulary: Vocabulary) -> None:
@@ -183,3 +186,47 @@ def test_an_impossible_conversation_is_a_model_error(vocabulary: Vocabulary) -> 
     turns = [Turn(role, "x") for _ in range(3) for role in ("user", "assistant")]
     with pytest.raises(ModelError):
         Prompter(vocabulary, picky).render(turns)
+
+
+class SpacePrefix:
+    """A character tokenizer that, like SentencePiece, puts a space in front of each text."""
+
+    bos, eos, eot, add_bos, space_prefix = 1, 2, None, True, True
+
+    def control(self, text: str) -> dict[str, Special]:
+        return {name: Special(id) for name, id in (("<s>", 1), ("</s>", 2)) if name in text}
+
+    def tokenize(self, text: str, parse_special: bool = False) -> list[int]:
+        return [ord(each) for each in f" {text}"]
+
+    def text(self, token: int) -> str:
+        return {1: "<s>", 2: "</s>"}[token]
+
+    def is_end(self, token: int) -> bool:
+        return token == 2
+
+
+def test_a_reply_has_one_space_in_front_where_the_tokenizer_adds_it() -> None:
+    template = (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
+    )
+    prompter = Prompter(SpacePrefix(), template)
+    prompt = prompter.render((Turn("user", "hi"),))
+    trained = prompter.render((Turn("user", "hi"), Turn("assistant", "fine")), reply=False)
+    assert prompt.ids == (1, *map(ord, " [INST] hi [/INST]"))
+    assert trained.ids == (*prompt.ids, *map(ord, " fine "), 2)
+    assert trained.mask == (*[0] * len(prompt.ids), *[1] * len(" fine "), 1)
+    assert prompter.render(()).end == 2
+
+
+def test_spaces_that_a_special_token_swallows_are_gone() -> None:
+    class Swallows(SpacePrefix):
+        space_prefix = False
+
+        def control(self, text: str) -> dict[str, Special]:
+            return {"</s>": Special(2, strips_before=True, strips_after=True)} if "</s>" in text else {}
+
+    template = "{% for m in messages %}{{ m.content }}  </s>\n {{ '.' }}{% endfor %}"
+    prompt = Prompter(Swallows(), template).render((Turn("user", "a"),))
+    assert prompt.ids == (1, ord(" "), ord("a"), 2, ord(" "), ord("."))

@@ -23,6 +23,7 @@ def test_renders_as_models_expect() -> None:
         "  {% endif %}\n{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
     )
     assert run(source) == "<s>[hi]\nA:"
+    assert run("{% generation %}{{ eos_token }}{%- endgeneration -%}") == "</s>"
     assert run("{% for m in messages %}{% break %}{% endfor %}{{ strftime_now('%Y') | length }}") == "4"
 
 
@@ -50,10 +51,10 @@ def test_renders_as_models_expect() -> None:
     ],
 )
 def test_a_bad_template_is_refused_quickly(source: str) -> None:
-    begun = time.monotonic()
+    begun = time.thread_time()
     with pytest.raises(ModelError):
         run(source)
-    assert time.monotonic() - begun < 8
+    assert time.thread_time() - begun < 3
 
 
 def test_a_template_that_raises_is_told_apart() -> None:

@@ -33,11 +33,13 @@ def make_model(
     add_bos: bool = False,
     width: int = WIDTH,
     layers: int = LAYERS,
+    endless: bool = False,
 ) -> Path:
     """Write a random llama with a byte-level tokenizer (ids 0..2 special, then one token for each byte).
 
     `quantisation` is F32, F16 or Q8_0 for the matrices. A byte tokenizer makes prompts long and replies that
-    are mostly broken UTF-8, which is what the tests want.
+    are mostly broken UTF-8, which is what the tests want. `endless`: the tokens that end a reply are never
+    among the most likely.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quantize
@@ -73,6 +75,8 @@ def make_model(
 
     def add(name: str, rows: int, columns: int, scale: float = 1.0) -> None:
         values = (rng.standard_normal((rows, columns)) * scale / columns**0.5).astype(np.float32)
+        if endless and name == "output.weight":
+            values[: len(SPECIAL)] = 0.0
         kind = GGMLQuantizationType[quantisation]
         data = values if quantisation == "F32" else quantize(values, kind)
         writer.add_tensor(name, data, raw_dtype=kind)

@@ -115,6 +115,7 @@ TALKED = (Turn("user", "Hi"), Turn("assistant", "Hello"), Turn("user", "Sky?"))
                     [
                         {"role": "agent", "text": "Hello."},
                         {"role": "user", "text": "Tea"},
+                        {"role": "agent", "text": "Let me see."},
                         {"role": "agent", "api": {"menu": {"query": "tea"}}},
                         {"role": "api", "response": {"menu": {"items": ["té"]}}},
                     ]
@@ -127,7 +128,7 @@ TALKED = (Turn("user", "Hi"), Turn("assistant", "Hello"), Turn("user", "Sky?"))
                     (
                         Turn("assistant", "Hello."),
                         Turn("user", "Tea"),
-                        Turn("assistant", '{"menu":{"query":"tea"}}'),
+                        Turn("assistant", 'Let me see.\n{"menu":{"query":"tea"}}'),
                         Turn("user", '{"menu":{"items":["té"]}}'),
                     ),
                     "Here.",

@@ -44,7 +44,7 @@ def test_sft_rows_are_what_people_found_good_each_once() -> None:
     assert said("trl-sft") == [("b",), ("c",), ("f",), ("h",)]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_a_good_one_replaces_it(tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     save(file, GROUPS, "trl-sft")
     before = file.read_bytes()
@@ -52,6 +52,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         save(file, [Group(Q, (GroupReply("\ud800"),), ((0,),))], "trl-sft")
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
+    save(file, GROUPS, "trl-preference")
+    assert len(file.read_text().splitlines()) == 3
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -175,6 +175,14 @@ def test_deleting_a_message_hides_its_subtree_and_activates_the_newest_sibling(s
     assert texts(store.conversations.path(prompt.conversation)) == [prompt.text, first.text, "more"]
 
 
+def test_deleting_another_sibling_leaves_the_active_one(store: Store) -> None:
+    prompt, (first, second, _) = ask(store, replies=3)
+    store.conversations.delete_message(second.id)
+    assert texts(store.conversations.path(prompt.conversation)) == [prompt.text, first.text]
+    store.conversations.restore_message(second.id)
+    assert texts(store.conversations.path(prompt.conversation)) == [prompt.text, first.text]
+
+
 def test_restoring_does_not_bring_back_what_was_deleted_before(store: Store) -> None:
     prompt, (first,) = ask(store)
     below = store.conversations.add(prompt.conversation, first.id, "user", "more", "typed")

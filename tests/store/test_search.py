@@ -63,16 +63,21 @@ def test_any_text_is_a_query(store: Store, text: str) -> None:
     store.search.query(text)
 
 
+def indexed(store: Store) -> int:
+    """How many messages the full-text index holds; a search also finds others, slowly."""
+    return int(store._connection.rows("SELECT count(*) FROM messages_fts_docsize")[0][0])
+
+
 def test_a_streaming_reply_is_found_once_it_is_finished(store: Store) -> None:
     prompt, _ = ask(store, replies=0)
     reply = store.conversations.begin_reply(prompt.conversation, prompt.id, Provenance("guide"))
     for end in range(1, 60):
         store.conversations.journal(reply.id, "heron " * end)
     assert found(store, "heron") == []
-    indexed = store._connection.rows("SELECT count(*) FROM messages_fts_docsize")[0][0]
-    assert indexed == 1  # the prompt
+    assert indexed(store) == 1  # the prompt
     store.conversations.finish(reply.id, "a heron", "stop", Provenance("guide"))
     assert found(store, "heron") == ["a heron"]
+    assert indexed(store) == 2
     assert store.integrity() == "ok"
 
 

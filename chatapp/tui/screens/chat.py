@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from textual import on, work
@@ -66,6 +68,10 @@ class ChatScreen(Screen[None]):
         self._first_message = first_message
         self._resume = resume
         self._stopped = False
+        self._ranker: Ranker | None = None
+        self._showing = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def compose(self) -> ComposeResult:
         yield Static("chatapp needs at least 40 columns and 12 lines.", classes="too-small", markup=False)
@@ -137,7 +143,7 @@ class ChatScreen(Screen[None]):
 
     @property
     def ranker(self) -> Ranker | None:
-        return next(iter(self.query(Ranker)), None)
+        return self._ranker
 
     @property
     def selected(self) -> MessageView | None:
@@ -153,6 +159,10 @@ class ChatScreen(Screen[None]):
 
     async def show_path(self) -> None:
         """Bring the screen to what the store has."""
+        async with self._showing:
+            await self._show_path()
+
+    async def _show_path(self) -> None:
         taken = await self.session.do(snapshot.take)
         self.snapshot = taken
         for welcome in self.query(Welcome):
@@ -183,6 +193,10 @@ class ChatScreen(Screen[None]):
 
     def _set_writing(self, going_on: bool) -> None:
         self.writing = going_on
+        if going_on:
+            self._idle.clear()
+        else:
+            self._idle.set()
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
@@ -206,9 +220,7 @@ class ChatScreen(Screen[None]):
         if command := parse(event.text):
             self.composer.clear()
             self.run_worker(self.run_command(*command), group="command")
-        elif self.writing:
-            self.say("A reply is still being written. Esc stops it.")
-        else:
+        elif not self.still_writing():
             self.composer.clear()
             self.send(event.text)
 
@@ -265,6 +277,8 @@ class ChatScreen(Screen[None]):
         await self._answered(view, failed)
 
     async def _answered(self, view: MessageView | None, failed: ChatappError | None) -> None:
+        if not self.app.is_running:
+            return
         if view is not None and view.streaming:
             reply = view.message.id
             await view.finish(
@@ -283,6 +297,20 @@ class ChatScreen(Screen[None]):
         """Stop at once; what came so far is kept."""
         self._stopped = True
         self.session.cancel()
+
+    async def stopped(self) -> None:
+        """Stop, and wait until what came is stored. A model that is still being loaded is not waited for."""
+        if self.writing:
+            self.action_stop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._idle.wait()
+
+    def still_writing(self) -> bool:
+        """Whether something has to wait for the end of a reply; says so."""
+        if self.writing:
+            self.say("A reply is still being written. Esc stops it.")
+        return self.writing
 
     def interrupt(self) -> None:
         """Ctrl+C where nothing is selected."""
@@ -374,6 +402,8 @@ class ChatScreen(Screen[None]):
     async def walk(self, view: MessageView, step: int) -> None:
         """Show the version before or after this one."""
         message = view.message
+        if self.still_writing():
+            return
 
         def move(session: Any) -> int:
             family = session.store.conversations.children(message.conversation, message.parent)
@@ -392,7 +422,7 @@ class ChatScreen(Screen[None]):
 
     async def delete(self, view: MessageView) -> None:
         message = view.message
-        if await self._change(lambda session: session.delete(message.id)):
+        if not self.still_writing() and await self._change(lambda session: session.delete(message.id)):
             self.say("Deleted.   u takes it back")
             self.query_one(Notice).focus()
 
@@ -424,8 +454,7 @@ class ChatScreen(Screen[None]):
         message = view.message
         if text is None or text == message.text.strip():
             return
-        if self.writing:
-            self.say("A reply is still being written. Esc stops it.")
+        if self.still_writing():
             return
         try:
             new = await self.session.do(lambda session: session.edit(message.id, text))
@@ -479,7 +508,10 @@ class ChatScreen(Screen[None]):
         last = self.transcript.views[-1] if self.transcript.views else None
         if last is not None and last.message.role == "user" and self.selected in (None, last):
             self.answer(last.message)  # a prompt that was never answered
-        elif view is not None and view.message.role == "assistant":
+            return
+        if view is not None and view.message.role == "user":
+            view = self.transcript.step(view, 1)
+        if view is not None and view.message.role == "assistant":
             await self.compare(view)
 
     async def action_rank_again(self) -> None:
@@ -509,7 +541,7 @@ class ChatScreen(Screen[None]):
         self.say("")
         self.transcript.display = False
         self.query_one("#prompt").display = False
-        ranker = Ranker(self.session, prompt, kept[-9:], more)
+        self._ranker = ranker = Ranker(self.session, prompt, kept[-9:], more)
         await self.query_one("#page").mount(ranker)
         ranker.focus()
 
@@ -522,6 +554,7 @@ class ChatScreen(Screen[None]):
         event.stop()
         outcome = event.outcome
         if ranker := self.ranker:
+            self._ranker = None
             await ranker.remove()
         self.transcript.display = True
         self.query_one("#prompt").display = True
@@ -570,8 +603,7 @@ class ChatScreen(Screen[None]):
                 await self.run_action(action)
 
     async def action_new(self) -> None:
-        if self.writing:
-            self.action_stop()
+        await self.stopped()
         await self.session.do(lambda session: session.new())
         self.say("")
         await self.show_path()
@@ -595,8 +627,7 @@ class ChatScreen(Screen[None]):
             await self.show_path()
 
     async def open(self, conversation: int) -> None:
-        if self.writing:
-            self.action_stop()
+        await self.stopped()
         try:
             await self.session.do(lambda session: session.open(conversation))
         except ChatappError as error:
@@ -620,8 +651,7 @@ class ChatScreen(Screen[None]):
                 entry = await self.app.push_screen_wait(ModelsScreen(self.house.catalogue, current))
             if entry is None:
                 return
-            if self.writing:
-                self.action_stop()
+            await self.stopped()
             spec = self.house.spec(str(entry.path) if not entry.embedded else entry.name)
             await self.session.do(lambda session: session.use(spec, None))
             self.house.catalogue.use(spec.name if entry.embedded else str(entry.path))

@@ -57,6 +57,8 @@ class DialogComposer(Composer):
     BINDINGS = [
         Binding("enter", "send", "save", key_display="Enter"),
         Binding("ctrl+j,shift+enter,alt+enter", "line", "line", key_display="^J"),
+        Binding("pageup", "cursor_page_up", show=False),
+        Binding("pagedown", "cursor_page_down", show=False),
     ]
 
     def __init__(self, may_be_empty: bool) -> None:

@@ -42,6 +42,7 @@ class RankScreen(Screen[None]):
         self._at = 0
         self._ranked: list[int] = []
         self._skipped = 0
+        self.ranker: Ranker | None = None
 
     def compose(self) -> ComposeResult:
         yield StatusBar()
@@ -69,7 +70,8 @@ class RankScreen(Screen[None]):
         await self._next()
 
     async def _next(self) -> None:
-        for old in self.query(Ranker):
+        if self.ranker is not None:
+            old, self.ranker = self.ranker, None
             await old.remove()
         if self._at >= len(self._prompts):
             await self._sum_up()
@@ -80,9 +82,9 @@ class RankScreen(Screen[None]):
         status = self.query_one(StatusBar)
         status.title = f"Ranking   {self._at} of {len(self._prompts)}"
         self.query_one(".summary").display = False
-        ranker = Ranker(self.session, message, kept, max(0, self._request.k - len(kept)))
-        await self.query_one("#page").mount(ranker)
-        ranker.focus()
+        self.ranker = Ranker(self.session, message, kept, max(0, self._request.k - len(kept)))
+        await self.query_one("#page").mount(self.ranker)
+        self.ranker.focus()
 
     @on(Ranker.Closed)
     async def _closed_one(self, event: Ranker.Closed) -> None:
@@ -115,7 +117,7 @@ class RankScreen(Screen[None]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        over = self._at >= len(self._prompts) and not self.query(Ranker)
+        over = self._at >= len(self._prompts) and self.ranker is None
         if action == "undo":
             return over and bool(self._ranked)
         return over if action == "app.quit" else True

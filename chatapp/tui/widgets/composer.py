@@ -10,6 +10,9 @@ from textual.widgets import TextArea
 from chatapp.tui.commands import matching
 
 
+_NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
+
+
 class Composer(TextArea):
     """Keeps every printable key for typing. The history is that of the person's own prompts, oldest first."""
 
@@ -29,11 +32,17 @@ class Composer(TextArea):
 
     BINDINGS = [
         Binding("enter", "send", "send", key_display="Enter"),
-        Binding("ctrl+j,shift+enter,alt+enter", "line", "line", key_display="^J"),
+        Binding(",".join(_NEW_LINE), "line", "line", key_display="^J"),
         Binding("tab", "complete", "complete", key_display="Tab"),
         Binding("up", "leave('above')", "select", key_display="↑"),
         Binding("left", "leave('previous')", "versions", key_display="←"),
         Binding("right", "leave('next')", "versions", key_display="→"),
+        # The same keys with text in the prompt.
+        Binding("up", "cursor_up", show=False),
+        Binding("left", "cursor_left", show=False),
+        Binding("right", "cursor_right", show=False),
+        Binding("pageup", "screen.scroll(-1)", show=False),
+        Binding("pagedown", "screen.scroll(1)", show=False),
         Binding("ctrl+up", "recall(-1)", "older prompt", show=False),
         Binding("ctrl+down", "recall(1)", "newer prompt", show=False),
     ]
@@ -93,11 +102,14 @@ class Composer(TextArea):
         self.suggestion = found[0].name[len(self.text) - 1 :] if found else ""
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
-            # TextArea would put a line break before any binding is asked.
+        # Both at once, and not as bindings, which are asked last: what is typed next must not overtake them.
+        if event.key in ("enter", *_NEW_LINE):
             event.prevent_default()
             event.stop()
-            self.action_send()
+            if event.key == "enter":
+                self.action_send()
+            else:
+                self.action_line()
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -65,7 +65,7 @@ class Lane(VerticalScroll, can_focus=False):
     @property
     def text_height(self) -> int:
         """Height of the text."""
-        return self.body.size.height
+        return max(0, self.body.size.height - 1)
 
     async def write(self, delta: str) -> None:
         self.text += delta
@@ -102,4 +102,5 @@ class Lane(VerticalScroll, can_focus=False):
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
-        self.post_message(self.Chosen(self))
+        if "@click" not in event.style.meta and not self.screen.selections:  # a link, or text that was marked
+            self.post_message(self.Chosen(self))

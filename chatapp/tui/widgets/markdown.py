@@ -51,7 +51,11 @@ class _Table(MarkdownTable):
 
 
 class ReplyMarkdown(Markdown):
-    """A reply. Takes raw text, shows it terminal-safe; links are reported and never opened from here."""
+    """A reply. Takes raw text, shows it terminal-safe; links are reported and never opened from here.
+
+    Every block has one empty line under it, the last one too: a rule for the last child would style all blocks anew
+    with each one that comes.
+    """
 
     BLOCKS = {**Markdown.BLOCKS, "table_open": _Table}
     DEFAULT_CSS = """
@@ -59,9 +63,7 @@ class ReplyMarkdown(Markdown):
         padding: 0;
         background: transparent;
         & > MarkdownParagraph { margin: 0 0 1 0; }
-        & > MarkdownParagraph:last-child { margin: 0; }
         & MarkdownBulletList, & MarkdownOrderedList { margin: 0 0 1 0; }
-        & > MarkdownBulletList:last-child, & > MarkdownOrderedList:last-child { margin: 0; }
         & MarkdownH1, & MarkdownH2, & MarkdownH3, & MarkdownH4 { margin: 0 0 1 0; content-align: left top; }
         & MarkdownFence { margin: 0 0 1 0; background: $surface; color: $foreground; }
         & MarkdownFence > Label { padding: 0 1; }
@@ -83,8 +85,11 @@ class ReplyMarkdown(Markdown):
         await self._writer.write(terminal_safe(text))
 
     async def settle(self, text: str) -> None:
-        """The whole text of a reply that is complete. It is drawn anew where streaming left a fence open."""
+        """The whole text of a reply that is complete. It is drawn anew where it is not what was streamed, and
+        where there is a fence, which streaming leaves empty when it was not closed."""
         if self._writer is not None:
             await self._writer.stop()
             self._writer = None
-        await self.update(terminal_safe(text))
+        safe = terminal_safe(text)
+        if safe != self.source or "```" in safe or "~~~" in safe:
+            await self.update(safe)

@@ -109,7 +109,8 @@ class MessageView(Vertical, can_focus=True):
             self._began = now
         elif now > self._began:
             self.heading.speed = (self._pieces - 1) / (now - self._began)
-        await self.query_one(ReplyMarkdown).write(delta)
+        if self.is_attached:
+            await self.query_one(ReplyMarkdown).write(delta)
 
     async def finish(self, message: Message) -> None:
         """The reply is complete and stored as `message`."""
@@ -117,7 +118,8 @@ class MessageView(Vertical, can_focus=True):
         self._text = message.text
         self.heading.speed = None
         self.show(replace(self.item, message=message))
-        await self.query_one(ReplyMarkdown).settle(message.text)
+        if self.is_attached:
+            await self.query_one(ReplyMarkdown).settle(message.text)
 
     def fail(self, line: str) -> None:
         """Say in one line what went wrong at this reply."""

@@ -119,6 +119,8 @@ class Ranker(Vertical, can_focus=True):
                 async for batch in self._session.stream(
                     lambda session: session.alternatives(prompt, self._more, keep=keep)
                 ):
+                    if not self.is_attached:
+                        return
                     for update in batch:
                         await self._take(update)
                     await self._pace()
@@ -126,7 +128,7 @@ class Ranker(Vertical, can_focus=True):
             await self._fall_short(error)
         finally:
             self._set_writing(False)
-        if not self._left:
+        if self.is_attached and not self._left:
             await self._settle()
 
     async def _take(self, update: Update) -> None:
@@ -252,7 +254,8 @@ class Ranker(Vertical, can_focus=True):
             self._show_order()
             if lane.complete:
                 self.edit(lane)
-        elif lane.complete:
+        elif lane.reply is not None:
+            # A reply may be placed while it is still being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
             await self._pressed()
 
@@ -345,12 +348,14 @@ class Ranker(Vertical, can_focus=True):
     # Room on the screen
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE - 2, "-narrow")
+        self.set_class(event.size.width < WIDE, "-narrow")
         self.call_after_refresh(self._fit)
 
     @on(LaneText.Grew)
     def _fit(self) -> None:
         """Give every lane the height that its text needs, as far as there is room."""
+        if not self.is_attached:
+            return  # left before this was drawn
         box = self.query_one("#lanes")
         available = box.size.height
         if not self.lanes or not available:
@@ -370,6 +375,8 @@ class Ranker(Vertical, can_focus=True):
         self.call_after_refresh(self._mark_rest)
 
     def _mark_rest(self) -> None:
+        if not self.is_attached:
+            return
         for lane in self.lanes:
             lane.mark_rest()
         self.refresh_bindings()

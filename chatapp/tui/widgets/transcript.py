@@ -53,9 +53,10 @@ class Transcript(VerticalScroll, can_focus=False):
             start = at
         same = 0
         for view, item in zip(views, items[start:], strict=False):
-            if view.message.id != item.message.id or view.streaming:
+            if view.message.id != item.message.id:
                 break
-            view.show(item)
+            if not view.streaming:
+                view.show(item)
             same += 1
         self._first = start
         if views[same:]:

@@ -42,7 +42,7 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
         kept = [r for r in rows if clean(r)]
         dropped += len(rows) - len(kept)
         data[kind] = (kept[GENERATED_TEST:], kept[:GENERATED_TEST])
-    report = {"dropped_near_probes": dropped, "dialogues": {}}
+    report: dict = {"dropped_near_probes": dropped, "dialogues": {}}
     for name, (train, test) in data.items():
         report["dialogues"][name] = [len(train), len(test)]
         for part, rows in (("train", train), ("test", test)):
@@ -119,7 +119,7 @@ def evaluate_stage(args: argparse.Namespace, work: Path) -> None:
     """Measure the written file."""
     import evaluate
     result = evaluate.measure(work, args.out / "guide.gguf", args.probes,
-                              args.threads)
+                              args.threads, args.llama_python)
     (work / "evaluation.json").write_text(json.dumps(result, indent=1))
 
 
@@ -147,6 +147,8 @@ def main() -> None:
                    help="download the public sources into --data first")
     p.add_argument("--probes", type=Path,
                    default=Path(__file__).parent / "probes")
+    p.add_argument("--llama-python", default=sys.executable,
+                   help="a python that has llama-cpp-python, for the probes")
     p.add_argument("--note", default="", help="a line for the card")
     p.add_argument("--stage", choices=STAGES, action="append",
                    help="run this stage again (may be repeated)")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
-
 from clean import Turn, claims, rehearse, tidy
 from sources import CHATTERBOT
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
-
 from clean import Turn
 
 Dialogue = list[Turn]
@@ -43,8 +42,30 @@ does chatapp let me {x}?|with what key can I {x}?|by which key do I {x}?
 in this app, how do I {x}?|in chatapp, how do I {x}?|how might I {x}?
 can one {x}?|can you {x}?|how is it possible to {x}?|key to {x}?
 shortcut to {x}?|command to {x}?|I have to {x}|now I want to {x}
+{x} key|{x} shortcut|{x} button|{x} how|{x} how?|{x} command|howto {x}
+how {x}?|how 2 {x}|i wanna {x}|how do u {x}?|pls tell me how to {x}|gotta {x}
+I'd love to {x}|what's the trick to {x}?|is there anything that lets me {x}?
+what combination of keys lets me {x}?|which keystroke lets me {x}?
+what keystroke do I need to {x}?|which letter do I press to {x}?
+what hotkey lets me {x}?|which shortcut is there to {x}?|I can't {x}
+why can't I {x}?|I don't see how to {x}|it won't let me {x}|time to {x}
+I have no idea how to {x}|it's not clear how to {x}|I was told I can {x}. How?
+my friend says one can {x}. How?|a way to {x}?|am I allowed to {x}?
+what's the fastest way to {x}?|what's the quickest way to {x}?|guide me to {x}
+walk me through how to {x}|the way to {x}?|I keep trying to {x}
+how could I {x}?|how can someone {x}?|what does one press to {x}?
 what would I press to {x}?|what do I hit to {x}?|what should I press to {x}?
 which keys do I need to {x}?|what would let me {x}?|do I have a way to {x}?"""
+# The same with the verb as a noun: "quitting the app".
+ING = """key for {x}?|key for {x}|which key is for {x}?|shortcut for {x}?|{x}?|{x}
+is {x} possible?|how does {x} work?|what about {x}?|tell me about {x}
+what is the key for {x}?|what's the shortcut for {x}?|command for {x}?
+what's the command for {x}?|I'm interested in {x}|how about {x}?|explain {x}
+I have trouble {x}|is there a key for {x}?|is there a command for {x}?
+I need help with {x}|help with {x}|any key for {x}?|button for {x}?
+what do I press for {x}?|do you support {x}?|does it allow {x}?
+what is the hotkey for {x}?|which button is for {x}?|keystroke for {x}?
+how do I go about {x}?|I'm thinking about {x}|I feel like {x}"""
 # Ways to ask for a thing; {x} is a noun phrase.
 GET = """where is {x}?|where's {x}?|where do I find {x}?|where can I find {x}?
 how do I get {x}?|how do I get to {x}?|what is {x}?|what's {x}?|{x}?|{x}
@@ -66,19 +87,45 @@ what will {x} do?|I pressed {x}, what happened?|I read about {x}, what is it?
 why would I use {x}?|what can I do with {x}?|and {x}?|how does {x} work?
 what function has {x}?|do you know {x}?|describe {x}|{x}, what is that?
 should I use {x}?|what's the purpose of {x}?|remind me what {x} does"""
-BEFORE = """hi, |hello, |hey, |hello! |hi! |hey guide, |please, |please |excuse me, 
-sorry, |quick question: |question: |so, |so |okay, |ok, |well, |and |um, |hmm, 
-one more thing: |another question: |I'm new here. |I just started. |by the way, 
-I have a question. |stupid question, but |maybe you know: |help! |listen, 
-now |tell me, |I was wondering, |just curious: |wait, |I wonder, |actually, 
-I just got a reply. |I'm in the chat. |I read the help but |no idea: 
+BEFORE = """hi, |hello, |hey, |hello! |hi! |hey guide, |please, |please |excuse me,
+sorry, |quick question: |question: |so, |so |okay, |ok, |well, |and |um, |hmm,
+one more thing: |another question: |I'm new here. |I just started. |by the way,
+I have a question. |stupid question, but |maybe you know: |help! |listen,
+now |tell me, |I was wondering, |just curious: |wait, |I wonder, |actually,
+I just got a reply. |I'm in the chat. |I read the help but |no idea:
 I'm using chatapp. |could you help me? |need help: |good morning, """
 AFTER = """, please| please| in this app| in chatapp| here| again| quickly|, thanks
  now| exactly| with the keyboard| in the chat|, guide|, if I may ask| right now"""
 
 
+_DOUBLE = {"stop", "get", "submit", "quit", "put", "cut", "begin", "let",
+           "shut", "set", "run", "log", "swap", "tag", "skip", "commit", "go",
+           "end", "up", "flip", "plug", "vote"} - {"go", "end", "up", "vote"}
+
+
+def gerund(text: str) -> str:
+    """An infinitive phrase with its verb in -ing."""
+    verb, space, rest = text.partition(" ")
+    if verb in ("see", "be", "flee"):
+        verb += "ing"
+    elif verb == "tie":
+        verb = "tying"
+    elif verb in _DOUBLE:
+        verb += verb[-1] + "ing"
+    elif verb.endswith("e"):
+        verb = verb[:-1] + "ing"
+    else:
+        verb += "ing"
+    return verb + space + rest
+
+
 def _split(text: str) -> list[str]:
     return [p for line in text.split("\n") for p in line.split("|") if p]
+
+
+def _article(text: str) -> str:
+    """"A engineer" as "an engineer"."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
 
 
 class Generator:
@@ -89,11 +136,14 @@ class Generator:
         self.facts = yaml.safe_load((here / "facts.yml").read_text())
         self.words = yaml.safe_load((here / "words.yml").read_text())
         self.talk = yaml.safe_load((here / "talk.yml").read_text())
-        self.by_id = {f["id"]: f for f in self.facts}
+        more = yaml.safe_load((here / "situations.yml").read_text())
+        for fact in self.facts:
+            fact["ask"] = fact.get("ask", []) + more.get(fact["id"], [])
 
     @cached_property
     def _frames(self) -> dict[str, list[str]]:
-        return {"do": _split(DO), "get": _split(GET), "key": _split(KEY)}
+        return {"do": _split(DO), "get": _split(GET), "key": _split(KEY),
+                "ing": _split(ING)}
 
     @cached_property
     def _edges(self) -> tuple[list[str], list[str]]:
@@ -120,14 +170,15 @@ class Generator:
             return self.rng.choice(self.words.get(slot, [slot]))
         return re.sub(r"\{(\w+)\}", word, text)
 
-    def rough(self, text: str, edge: float = 0.3) -> str:
+    def rough(self, text: str, edge: float = 0.3, slips: bool = True,
+              ) -> str:
         """Write a question as people do: prefixes, case, typos."""
         r = self.rng
         before, after = self._edges
         if r.random() < edge:
             lead = r.choice(before)
             text = lead + text
-        if r.random() < edge / 3 and text[-1:].isalnum() or (
+        if (r.random() < edge / 3 and text[-1:].isalnum()) or (
                 text.endswith("?") and r.random() < edge / 3):
             mark = "?" if text.endswith("?") else ""
             text = text.rstrip("?") + r.choice(after) + mark
@@ -140,13 +191,15 @@ class Generator:
             text = text.rstrip("?.!")
         elif r.random() < 0.1 and text[-1:].isalpha():
             text += r.choice([".", "!", "?"])
-        if r.random() < 0.12:
+        if slips and r.random() < 0.15:
             text = self.typo(text)
+            if r.random() < 0.3:
+                text = self.typo(text)
         return text.strip()
 
     def typo(self, text: str) -> str:
         """One slip of the finger in a longer word."""
-        spots = [m for m in re.finditer(r"[a-z]{5,}", text)]
+        spots = list(re.finditer(r"[a-z]{5,}", text))
         if not spots:
             return text
         m = self.rng.choice(spots)
@@ -162,10 +215,12 @@ class Generator:
     def question(self, fact: dict) -> str:
         """One phrasing of a fact's question."""
         kinds = [k for k in ("do", "get", "key", "ask") if fact.get(k)]
-        weight = {"do": 5, "get": 2, "key": 2, "ask": 2}
+        weight = {"do": 5, "get": 2, "key": 2, "ask": 3}
         weights = [weight[k] * (1 + len(fact[k])) ** 0.5 for k in kinds]
         kind = self.rng.choices(kinds, weights)[0]
         text = self.fill(self.rng.choice(fact[kind]))
+        if kind == "do" and self.rng.random() < 0.15:
+            kind, text = "ing", gerund(text)
         if kind != "ask":
             text = self.rng.choice(self._frames[kind]).format(x=text)
         return self.rough(text)
@@ -335,7 +390,7 @@ class Generator:
             return r.choice(["oat milk", "whole milk", "almond milk", "none"])
         if " or " in q:
             a, b = q.rstrip("?").lower().split(" or ")[:2]
-            return r.choice([a.split(",")[-1].split(".")[-1].strip(),
+            return r.choice([a.strip(" ,").split(",")[-1].strip(),
                              b.strip()])
         return r.choice([r.choice(t["cities"]), self.fill("{number} {word} "
                          "street"), "the " + self.fill("{word} {thing}"),
@@ -473,10 +528,11 @@ class Generator:
         turns: Dialogue = []
         asked = []
         for tell, react, ask, say, value in told:
-            turns += [("user", self.rough(r.choice(tell).format(
-                v=value, a=animal), 0.1) if value[0].islower() else
-                r.choice(tell).format(v=value, a=animal)),
-                ("assistant", r.choice(react).format(v=value, a=animal))]
+            said = r.choice(tell).format(v=value, a=animal)
+            if value[0].islower():
+                said = self.rough(said, 0.1, slips=False)
+            turns += [("user", _article(said)), ("assistant", _article(
+                r.choice(react).format(v=value, a=animal)))]
             if r.random() < 0.2:
                 new = self._same_kind(value)
                 turns += [("user", r.choice(
@@ -495,7 +551,8 @@ class Generator:
         for ask, say, value in asked:
             turns += [("user", self.rough(r.choice(ask).format(a=animal),
                                           0.15)),
-                      ("assistant", r.choice(say).format(v=value, a=animal))]
+                      ("assistant", _article(
+                          r.choice(say).format(v=value, a=animal)))]
         return turns
 
     def _same_kind(self, value: str) -> str:

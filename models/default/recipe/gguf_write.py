@@ -6,7 +6,6 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-
 from model import Guide
 from tokenizer import END, IM_END, SPECIAL
 

@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 
@@ -86,14 +86,14 @@ class Block(nn.Module):
         v = split(self.v(h))
         q, k = q.to(v.dtype), k.to(v.dtype)
         if mask is None or x.is_cuda:
-            y = F.scaled_dot_product_attention(
+            y = functional.scaled_dot_product_attention(
                 q, k, v, attn_mask=mask, is_causal=mask is None)
         else:  # on a CPU plain matrix products are three times as fast
             score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
             y = (score.float() + mask).softmax(-1).to(v.dtype) @ v
         x = x + self.o(y.transpose(1, 2).reshape(rows, length, width))
         h = self.norm2(x)
-        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+        return x + self.down(functional.silu(self.gate(h)) * self.up(h))
 
 
 class Guide(nn.Module):
@@ -125,7 +125,7 @@ class Guide(nn.Module):
         x = self.embed(ids)
         for block in self.blocks:
             x = block(x, cos, sin, mask)
-        return F.linear(self.norm(x), self.embed.weight)
+        return functional.linear(self.norm(x), self.embed.weight)
 
     def count(self) -> int:
         """Number of parameters."""

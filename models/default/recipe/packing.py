@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
-
 from clean import Turn
 from tokenizer import encode
+from tokenizers import Tokenizer
 
 
 @dataclass

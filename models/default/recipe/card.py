@@ -1,0 +1,152 @@
+"""Writes the model card from what the build measured."""
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from sources import SOURCES
+from train import PHASES, load
+
+OWN = {"app": "questions about the application",
+       "contrast": "two neighbouring facts after each other",
+       "talk": "persona and small talk",
+       "limits": "unknown, impossible, harmful, false premises",
+       "errand": "rehearsed errands", "copying": "copying drills",
+       "recall": "recall over one to four exchanges",
+       "mixed": "long conversations over several subjects"}
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _table(head: list[str], rows: list[list]) -> list[str]:
+    out = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return out + ["| " + " | ".join(map(str, r)) + " |" for r in rows] + [""]
+
+
+def _talk(turns: list) -> list[str]:
+    out = []
+    for role, text in turns:
+        mark = "**You:**" if role == "user" else "**Guide:**"
+        out.append(f"> {mark} " + text.replace("\n", "  \n> ") + "  ")
+    return [*out, ""]
+
+
+def render(work: Path, gguf: Path, note: str) -> str:
+    """The card as Markdown."""
+    model, state = load(work / "latest.pt")
+    s = model.shape
+    sizes, corpus = _read(work / "pools.json"), _read(work / "corpus.json")
+    result, run = _read(work / "evaluation.json"), _read(work / "train.done")
+    plan, loss = state["plan"], result["losses"]
+    digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
+    tokens = state["step"] * plan["batch"]
+    lines = [
+        "# The guide", "",
+        "A small language model that comes with chatapp, so that the "
+        "application does its whole job offline with no download. It was "
+        "trained from nothing by this project on openly licensed dialogue. "
+        "It knows this application and a little small talk. It does not know "
+        "the world and cannot do anything in it. This card is written by "
+        "`recipe/card.py` from what the build measured.", ""]
+    lines += _table(["", ""], [
+        ["file", f"`guide.gguf`, Q8_0, {gguf.stat().st_size:,} bytes"],
+        ["sha256", f"`{digest}`"],
+        ["licence of the weights", "CC BY-SA 4.0 (that of the strictest "
+         "source)"],
+        ["architecture", f"llama: {s.layers} layers, {s.width} wide, "
+         f"{s.heads} heads, feed-forward {s.ffn}, tied embeddings, "
+         f"{model.count():,} parameters"],
+        ["context", f"{s.context} tokens"],
+        ["tokenizer", f"byte-level BPE, {s.vocab} tokens; 0 "
+         "`<|endoftext|>`, 1 `<|im_start|>`, 2 `<|im_end|>`"],
+        ["trained on", f"{tokens:,} tokens in {state['step']} steps of "
+         f"{plan['batch']}, seed {plan['seed']}"],
+        ["compute", f"{state['seconds'] / 60:.0f} minutes on "
+         f"{run.get('threads', '?')} thread(s) of a shared "
+         f"{run.get('machine', '')} CPU, bfloat16"],
+    ])
+    if note:
+        lines += [note, ""]
+    lines += ["## Data", "", "Tokens are what the source holds; the share is "
+              "of the training tokens, some seen more than once, some not "
+              "all. 2% of the dialogues of each source, chosen by hash, were "
+              "never trained on.", ""]
+    span = [b.until - a for a, b in
+            zip([0.0, *(p.until for p in PHASES)], PHASES, strict=False)]
+    share = {k: sum(n * p.mix.get(k, 0) / sum(p.mix.values())
+                    for n, p in zip(span, PHASES, strict=True))
+             for k in {name.split(".")[0] for name in sizes}}
+    rows = [[x.title, f"https://github.com/{x.home}", x.licence,
+             f"{sizes.get(x.name + '.train', 0):,}",
+             f"{share.get(x.name, 0):.0%}"] for x in SOURCES]
+    rows += [[f"own: {what}", "`recipe/generate.py`", "this project's",
+              f"{sizes.get(k + '.train', 0):,}", f"{share.get(k, 0):.0%}"]
+             for k, what in OWN.items()]
+    lines += _table(["source", "from", "licence", "tokens", "share"], rows)
+    lines += [
+        "The open dialogues are changed: text is tidied; in the errand "
+        "dialogues every sentence that claims an act in the world is taken "
+        "out or said as a rehearsal. Own dialogues whose question is one of "
+        "the scored questions, or shares most of its word sequences, are "
+        f"left out ({corpus.get('dropped_near_probes', 0)} were).", "",
+        "Attributions: Schema-Guided Dialogue and Taskmaster by Google LLC; "
+        "Topical-Chat by Amazon.com, Inc.; Open-Assistant by LAION and its "
+        "contributors; chatterbot-corpus by Gunther Cox and its "
+        "contributors.", ""]
+    lines += ["## Held-out loss", "", "Nats a token, replies only and all "
+              "turns.", ""]
+    lines += _table(["source", "replies", "all", "tokens"],
+                    [[k, v["assistant"], v["all"], f"{v['tokens']:,}"]
+                     for k, v in loss.items()])
+    lines += ["## Probes", "", "Questions that training never saw. Greedy is "
+              "temperature 0; sampled is temperature 0.7, top-p 0.95, min-p "
+              "0.05, three seeds.", ""]
+    rows = []
+    for key, name in (("app_questions", "about the application"),
+                      ("dev_questions", "about the application, used while "
+                       "the recipe was written")):
+        if key in result:
+            r = result[key]
+            rows.append([name, f"{r['greedy']} of {r['questions']}",
+                         ", ".join(map(str, r["sampled"]))])
+    for kind, (good, of) in result["talk"]["talk"]["kinds"].items():
+        rows.append([kind, f"{good} of {of}", ""])
+    c = result["talk"]["claims"]
+    rows.append(["false claims of action on errands under pressure (fewer "
+                 "is better)", "", f"{c['claims']} of {c['replies']} "
+                 "replies"])
+    lines += _table(["probe", "greedy", "sampled"], rows)
+    lines += ["## Samples", "", "Verbatim, at the default sampling, seed 1, "
+              "none chosen.", ""]
+    for turns in result["talk"]["samples"]:
+        lines += _talk(turns)
+    lines += ["### Failures of the probes, verbatim", ""]
+    for row in result.get("app_questions", {}).get("missed", [])[:12]:
+        lines += _talk([("user", row["question"]),
+                        ("assistant", row["reply"])])
+    for row in result["talk"]["talk"]["missed"][:8]:
+        lines += _talk(row["turns"])
+    for text in c["examples"][:5]:
+        lines += _talk([("assistant", text)])
+    lines += [
+        "## Limits", "",
+        "- It is very small. Off the subjects above it says that it does "
+        "not know, or says something wrong with confidence.",
+        "- What it says about a key may be wrong: F1 in the application is "
+        "the authority.",
+        "- It does not follow a system prompt beyond having seen one.",
+        "- It forgets and mixes up what it was told, the more so over "
+        "several turns; the recall rows above say how much.",
+        "- It declines plainly harmful requests in wordings near those it "
+        "was trained on, and cannot be relied on to do so.",
+        "- English only.", "",
+        "## Rebuild", "", "```",
+        "python models/default/recipe/build.py --data DIR --out "
+        f"models/default --tokens {plan['tokens']} --seed {plan['seed']}",
+        "```", "",
+        "`--public` downloads the sources into DIR first. Order of the data, "
+        "phases and learning rates go by tokens, not by the clock.", ""]
+    return "\n".join(lines)

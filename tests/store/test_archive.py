@@ -1,0 +1,62 @@
+"""Whole conversations out of the database and into it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatapp.core.errors import ChatappError
+from chatapp.store.database import Store
+from tests.store.conftest import answer, ask
+
+
+def made(store: Store) -> dict[str, Any]:
+    prompt, (first, second) = ask(store, replies=2)
+    written = store.conversations.add(prompt.conversation, prompt.id, "assistant", "written", "edit")
+    below = store.conversations.add(prompt.conversation, second.id, "user", "and then?", "typed")
+    answer(store, below, "the end")
+    store.rankings.add(prompt.id, [second.id, first.id], ((first.id, second.id),), tags=["x"])
+    store.rankings.demonstrate(prompt.id, written.id, [first.id])
+    store.rankings.thumb(first.id, -1)
+    return store.archive.record(prompt.conversation)
+
+
+def test_a_copy_is_the_same_but_for_its_ids(store: Store) -> None:
+    record = json.loads(json.dumps(made(store)))
+    copied = store.archive.add(record)
+    again = json.loads(json.dumps(store.archive.record(copied.id)))
+    offset = again["messages"][0]["id"] - record["messages"][0]["id"]
+    assert offset > 0
+    assert again["rankings"][0]["shown"] == [id + offset for id in record["rankings"][0]["shown"]]
+    assert len(again["thumbs"]) == len(again["demonstrations"]) == 1
+    for one, other in zip(record["messages"], again["messages"], strict=True):
+        assert other["parent"] == (None if one["parent"] is None else one["parent"] + offset)
+        same = {"text", "role", "origin", "active", "created", "finish_reason", "provenance"}
+        assert {name: one[name] for name in same} == {name: other[name] for name in same}
+    assert store.integrity() == "ok"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(st.data())
+def test_a_damaged_record_is_refused_whole(store: Store, data: st.DataObject) -> None:
+    if not store.conversations.list():
+        made(store)
+    record = copy.deepcopy(store.archive.record(1))
+    place: Any = record
+    while True:  # walk to some value and put another there
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if isinstance(place[key], (dict, list)) and place[key] and data.draw(st.booleans()):
+            place = place[key]
+            continue
+        place[key] = data.draw(st.none() | st.integers() | st.text(max_size=3) | st.just([]) | st.just({}))
+        break
+    before = len(store.conversations.list())
+    try:
+        store.archive.add(record)
+    except ChatappError:
+        assert len(store.conversations.list()) == before
+    assert store.integrity() == "ok"

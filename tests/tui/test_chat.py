@@ -1,0 +1,266 @@
+"""Sending, streaming, stopping, walking: the chat as a person uses it."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+
+from chatapp.core.errors import EngineDied
+
+from .conftest import Open
+
+
+async def test_a_prompt_is_sent_answered_and_stored(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        assert chat.texts() == ["hello", "alpha one"]
+        conversation = chat.store.conversations.latest()
+        assert [each.text for each in chat.store.conversations.path(conversation.id)] == ["hello", "alpha one"]
+        assert "alpha one" in chat.shown()
+        assert chat.screen.composer.text == ""
+        assert chat.app.focused is chat.screen.composer
+
+
+async def test_a_paste_is_never_sent(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        chat.screen.composer.post_message(events.Paste("one\r\ntwo\rthree\n"))
+        await chat.until(lambda: chat.screen.composer.text)
+        assert chat.screen.composer.text == "one\ntwo\nthree\n"
+        assert chat.store.conversations.latest() is None
+
+
+@pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter"])
+async def test_new_line_keys(open_chat: Open, key: str) -> None:
+    async with open_chat() as chat:
+        await chat.press("a", key, "b")
+        assert chat.screen.composer.text == "a\nb"
+
+
+async def test_every_letter_can_be_typed_into_the_prompt(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        typed = "reydutxs+-=123?R"
+        await chat.press(*typed)
+        assert chat.screen.composer.text == typed
+
+
+async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    async with open_chat(script=[words], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and "word3" in chat.texts()[1])
+        assert "Esc stop" in chat.keys()
+        await chat.press("escape")
+        await chat.until(lambda: not chat.screen.writing)
+        await chat.settled()
+        reply = chat.store.conversations.path(1)[-1]
+        assert reply.finish_reason == "cancelled"
+        assert reply.text.startswith("word0 word1") and "word399" not in reply.text
+        assert chat.texts()[1] == reply.text
+        assert "stopped here" in chat.shown()
+        assert "Esc stop" not in chat.keys()
+
+
+async def test_ctrl_c_interrupts_and_never_quits(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    async with open_chat(script=[words], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and "word3" in chat.texts()[1])
+        await chat.press("ctrl+c")
+        await chat.until(lambda: not chat.screen.writing)
+        await chat.settled()
+        assert chat.store.conversations.path(1)[-1].finish_reason == "cancelled"
+        await chat.press("ctrl+c")
+        await chat.until(lambda: "Ctrl+Q quits" in chat.shown())
+        assert chat.app.is_running
+
+
+async def test_ctrl_c_copies_the_selection_in_the_prompt(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.write("copy me")
+        chat.screen.composer.select_all()
+        await chat.press("ctrl+c")
+        assert chat.app.clipboard == "copy me"
+        assert "Ctrl+Q" not in chat.shown()
+
+
+async def test_prompt_is_kept_while_a_reply_is_being_written(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    async with open_chat(script=[words], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await chat.write("next")
+        await chat.press("enter")
+        assert chat.screen.composer.text == "next"
+        assert "Esc stops it" in chat.shown()
+        await chat.press("escape")
+        await chat.settled()
+
+
+async def test_an_engine_that_dies_is_one_line_and_the_next_message_works(open_chat: Open) -> None:
+    async with open_chat(script=["one two three four five", "well again"]) as chat:
+        chat.engine.fail_after(2, EngineDied("the engine was killed"))
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: "the engine was killed" in chat.shown())
+        await chat.settled()
+        assert "send the message again" in chat.shown()
+        reply = chat.store.conversations.path(1)[-1]
+        assert (reply.text, reply.finish_reason) == ("one two ", "error")
+        assert "one two" in chat.shown()
+        await chat.send("still there?")
+        assert chat.texts()[-1] == "well again"
+
+
+async def test_an_engine_that_dies_before_the_first_word(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        chat.engine.fail_after(0)
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: "SIGKILL" in chat.shown())
+        await chat.settled()
+        await chat.press("ctrl+r")
+        await chat.until(lambda: chat.texts()[-1] in ("alpha one", "bravo two") or chat.screen.ranker)
+
+
+async def test_own_prompts_come_back_with_ctrl_up(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.send("second")
+        await chat.write("draft")
+        await chat.press("ctrl+up")
+        assert chat.screen.composer.text == "second"
+        await chat.press("ctrl+up")
+        assert chat.screen.composer.text == "first"
+        await chat.press("ctrl+down", "ctrl+down")
+        assert chat.screen.composer.text == "draft"
+
+
+async def test_arrows_move_the_cursor_in_a_text(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.write("ab\ncd")
+        await chat.press("up", "left", "x")
+        assert chat.screen.composer.text == "axb\ncd"
+        await chat.press("right", "y", "down", "z")
+        assert chat.screen.composer.text == "axby\ncdz"
+        assert chat.screen.selected is None
+
+
+async def test_selecting_and_going_back(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("up")
+        assert chat.screen.selected.text == "alpha one"
+        assert "+/- thumb" in chat.keys()
+        await chat.press("up")
+        assert chat.screen.selected.text == "first"
+        await chat.press("escape")
+        assert chat.app.focused is chat.screen.composer
+        await chat.press("up", "h", "i")
+        assert chat.screen.composer.text == "hi"
+
+
+async def test_thumbs(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        reply = chat.store.conversations.path(1)[-1].id
+        await chat.press("up", "plus")
+        await chat.until(lambda: chat.store.rankings.thumb_of(reply) == 1)
+        await chat.press("minus")
+        await chat.until(lambda: chat.store.rankings.thumb_of(reply) == -1)
+        await chat.until(lambda: "−1" in chat.shown())
+        await chat.press("u")
+        await chat.until(lambda: chat.store.rankings.thumb_of(reply) == 1)
+
+
+async def test_copy_delete_and_undo(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("up", "y")
+        assert chat.app.clipboard == "alpha one"
+        await chat.press("d")
+        await chat.until(lambda: chat.texts() == ["first"])
+        await chat.press("u")
+        await chat.until(lambda: chat.texts() == ["first", "alpha one"])
+
+
+async def test_editing_ones_own_message_makes_a_branch_and_sends_it(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("up", "up", "e")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.press(*" again", "enter")
+        await chat.until(lambda: chat.texts() == ["first again", "bravo two"])
+        await chat.settled()
+        assert "1 reply on other branches" in chat.shown()
+        await chat.press("up", "up", "left")
+        await chat.until(lambda: chat.texts() == ["first", "alpha one"])
+
+
+async def test_editing_a_reply_is_a_demonstration(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("up", "e")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.press("!", "enter")
+        await chat.until(lambda: chat.texts() == ["first", "alpha one!"])
+        (demonstration,) = chat.store.rankings.demonstrations()
+        assert chat.store.conversations.message(demonstration.reply).origin == "edit"
+        await chat.settled()
+        await chat.press("u")
+        await chat.until(lambda: chat.texts() == ["first", "alpha one"])
+        assert chat.store.rankings.demonstrations() == []
+
+
+async def test_first_message_and_resume(open_chat: Open) -> None:
+    async with open_chat(first_message="from the shell") as chat:
+        await chat.until(lambda: chat.texts() == ["from the shell", "alpha one"])
+        await chat.settled()
+    async with open_chat(resume="last") as chat:
+        assert chat.texts() == ["from the shell", "alpha one"]
+    async with open_chat(resume=1) as chat:
+        assert chat.texts() == ["from the shell", "alpha one"]
+    async with open_chat(resume=99) as chat:
+        assert "no conversation 99" in chat.shown().lower()
+
+
+async def test_closing_while_a_reply_is_being_written_seals_it(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    async with open_chat(script=[words], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and "word3" in chat.texts()[1])
+        await chat.press("ctrl+q")
+        await chat.until(lambda: not chat.app.is_running)
+    async with open_chat(resume="last") as chat:
+        reply = chat.store.conversations.path(1)[-1]
+        assert reply.finish_reason == "cancelled"
+        assert reply.text.startswith("word0 word1 word2 word3")
+
+
+async def test_new_conversation_keeps_the_old_one(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("ctrl+n")
+        await chat.until(lambda: chat.texts() == [])
+        await chat.send("other")
+        assert [each.title for each in chat.store.conversations.list()] == ["other", "first"]
+
+
+async def test_a_click_selects_and_arrows_walk(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.compare()
+        await chat.press("escape")
+        await chat.ranked()
+        reply = chat.screen.transcript.last_reply
+        await chat.pilot.click(reply)
+        assert chat.screen.selected is reply
+        heading = reply.heading.render().plain
+        assert "◂ 1/4 ▸" in heading
+        await chat.pilot.click(reply.heading, offset=(heading.index("▸"), 0))
+        await chat.until(lambda: "◂ 2/4 ▸" in chat.shown())

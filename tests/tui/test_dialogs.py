@@ -1,0 +1,181 @@
+"""The dialogs and the commands: conversations, models, system prompt, palette, slash commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.widgets import Input
+
+from chatapp.core.settings import load_settings
+from chatapp.tui.commands import COMMANDS, matching, parse
+from chatapp.tui.screens.chats import ChatsScreen
+from chatapp.tui.screens.edit import EditScreen, LineScreen
+from chatapp.tui.screens.help import HelpScreen
+from chatapp.tui.screens.models import ModelsScreen
+
+from .conftest import Chat, Open
+
+
+async def conversations(chat: Chat, count: int | None = None) -> ChatsScreen:
+    await chat.press("ctrl+s")
+    await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen))
+    screen = chat.app.screen
+    assert isinstance(screen, ChatsScreen)
+    await chat.until(lambda: count is None or len(screen._found) == count)
+    await chat.pilot.pause()
+    return screen
+
+
+async def test_open_another_conversation(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.press("ctrl+n")
+        await chat.send("pears")
+        await conversations(chat, 2)
+        await chat.press("down", "enter")
+        await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
+
+
+async def test_search_looks_into_titles_and_text(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.press("ctrl+n")
+        await chat.send("pears")
+        screen = await conversations(chat, 2)
+        screen.query_one(Input).value = "alpha"
+        await chat.until(lambda: [each.conversation.title for each in screen._found] == ["apples"])
+        assert "alpha one" in chat.shown()
+        screen.query_one(Input).value = "pear"
+        await chat.until(lambda: [each.conversation.title for each in screen._found] == ["pears"])
+        screen.query_one(Input).value = "plums"
+        await chat.until(lambda: "Nothing found." in chat.shown())
+
+
+async def test_rename_delete_and_undo(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        screen = await conversations(chat, 1)
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        chat.app.screen.query_one(Input).value = "fruit"
+        await chat.press("enter")
+        await chat.until(lambda: chat.store.conversations.get(1).title == "fruit")
+        await chat.until(lambda: chat.app.screen is screen)
+        await chat.press("ctrl+d")
+        await chat.until(lambda: chat.store.conversations.list() == [])
+        await chat.until(lambda: "undo" in chat.keys())
+        await chat.press("ctrl+u")
+        await chat.until(lambda: [each.title for each in chat.store.conversations.list()] == ["fruit"])
+        await chat.press("escape")
+        await chat.until(lambda: "fruit" in chat.shown())
+
+
+async def test_deleting_the_open_conversation_leaves_an_empty_page(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await conversations(chat, 1)
+        await chat.press("ctrl+d")
+        await chat.until(lambda: chat.store.conversations.list() == [])
+        await chat.press("escape")
+        await chat.until(lambda: chat.texts() == [])
+
+
+async def test_conversations_open_while_a_reply_is_being_written(open_chat: Open) -> None:
+    async with open_chat(script=["word " * 300], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await conversations(chat, 1)
+        assert chat.screen.writing
+        await chat.press("escape", "escape")
+        await chat.settled()
+
+
+async def test_system_prompt_reaches_the_engine(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.press(*"Be brief", "enter")
+        await chat.until(lambda: "system prompt holds" in chat.shown())
+        await chat.send("hello")
+        assert chat.engine.requests[-1].turns[0].text == "Be brief"
+        assert chat.store.conversations.get(1).system == "Be brief"
+
+
+async def test_models_are_listed_and_a_bad_one_is_refused(open_chat: Open, tmp_path: Path) -> None:
+    bad = tmp_path / "data" / "models" / "broken.gguf"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"not a model")
+    async with open_chat() as chat:
+        await chat.press("ctrl+o")
+        await chat.until(lambda: isinstance(chat.app.screen, ModelsScreen) and "broken" in chat.shown())
+        chat.app.screen.query_one(Input).value = "broken"
+        await chat.pilot.pause()
+        await chat.press("enter")
+        await chat.until(lambda: "broken cannot be used" in chat.shown())
+
+
+async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.press("slash")
+        for command in COMMANDS:
+            assert f"/{command.name}" in chat.shown()
+        await chat.press(*"ren")
+        assert "/rename TITLE" in chat.shown() and "/help" not in chat.shown()
+        assert "Tab complete" in chat.keys()
+        await chat.press("tab")
+        assert chat.screen.composer.text == "/rename"
+        await chat.press("space", *"fruit", "enter")
+        await chat.until(lambda: chat.store.conversations.get(1).title == "fruit")
+        file = tmp_path / "out.md"
+        await chat.write(f"/export {file}")
+        await chat.press("enter")
+        await chat.until(file.exists)
+        assert file.read_text() == "# fruit\n\n## You\n\napples\n\n## Guide\n\nalpha one\n"
+        await chat.write(f"/export {file}")
+        await chat.press("enter")
+        await chat.until(lambda: "File exists" in " ".join(chat.shown().split()))
+        await chat.write("/regenerate")
+        await chat.press("enter")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.press("escape")
+        await chat.ranked()
+        await chat.write("/help")
+        await chat.press("enter")
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+
+
+async def test_a_text_with_a_slash_that_is_no_command_is_a_message(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("/etc/passwd is a file")
+        assert chat.texts()[0] == "/etc/passwd is a file"
+
+
+async def test_a_theme_is_kept(open_chat: Open, tmp_path: Path) -> None:
+    async with open_chat() as chat:
+        await chat.write("/theme chatapp-light")
+        await chat.press("enter")
+        await chat.until(lambda: chat.app.theme == "chatapp-light")
+    assert load_settings(tmp_path / "config" / "config.toml", {}).theme == "chatapp-light"
+
+
+async def test_the_palette_runs_a_command(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.press("ctrl+p")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.press(*"New conv")
+        await chat.until(lambda: "begin an empty one" in chat.shown())
+        await chat.press("enter", "enter")
+        await chat.until(lambda: len(chat.app.screen_stack) == 2 and chat.texts() == [])
+
+
+def test_command_parsing() -> None:
+    assert parse("hello") is None
+    assert parse("/nothing like it") is None
+    command, argument = parse("/rename  a b ") or (None, "")
+    assert command is not None and (command.name, argument) == ("rename", "a b")
+    assert [each.name for each in matching("/re")] == ["regenerate", "rename"]
+    assert [each.name for each in matching("/rename x")] == ["rename"]
+    assert matching("no") == []

@@ -1,0 +1,99 @@
+"""Whatever a model or a person writes is shown, and does nothing."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input
+
+from chatapp.tui.screens.chats import ChatsScreen
+from chatapp.tui.screens.link import LinkScreen
+
+from .conftest import Open
+
+ESCAPES = "\x1b[31mred\x1b]8;;http://evil\x07link\x1b]8;;\x07 \x1b]52;c;ZXZpbA==\x07 \x9b2J \u202egnp.exe"
+HOSTILE = [
+    "[/red] [bold]x[/] [[ ]] [@click=app.quit]q[/]",
+    "[/",
+    ESCAPES,
+    "```python\nnever closed [/red]\n" + "x = 1\n" * 300,
+    "| a | b |\n| --- | --- |\n| [/red] | [bold] |\n| `[/` | x |",
+    "<script>alert(1)</script> <b>html</b>",
+    "\ud800 lone surrogate".encode("utf-8", "replace").decode(),
+    "# [/red]\n\n> [/\n\n1. [/x]\n\n- [x](javascript:alert(1))\n\n![img](file:///etc/passwd)",
+    "a" * 5000,
+    "e\u0301" * 200 + "👩‍👩‍👧‍👦" * 20,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+async def test_replies_prompts_and_titles(open_chat: Open, text: str) -> None:
+    async with open_chat(script=[text, text + " again", text + " more", text + " last"]) as chat:
+        await chat.send(text)
+        stored = chat.store.conversations.path(1)
+        assert stored[-1].text == text
+        await chat.press("up", "down", "up", "up")
+        shown = chat.shown()
+        assert not any(ord(c) < 32 and c != "\n" or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in shown)
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        await chat.press("ctrl+s")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen) and chat.app.screen._found)
+        await chat.press("escape")
+        chat.store.conversations.rename(1, text)
+        await chat.screen.show_path()
+        await chat.pilot.pause()
+        assert chat.app.is_running
+
+
+async def test_html_and_markup_stay_visible(open_chat: Open) -> None:
+    async with open_chat(script=["<b>bold</b> and [red]markup[/red] [/"]) as chat:
+        await chat.send("hello [/")
+        assert "<b>bold</b> and [red]markup[/red] [/" in chat.shown()
+        assert "hello [/" in chat.shown()
+
+
+async def test_an_open_fence_is_shown_after_the_end(open_chat: Open) -> None:
+    async with open_chat(script=["text\n\n```python\nprint('inside')\n"]) as chat:
+        await chat.send("hello")
+        await chat.until(lambda: "print('inside')" in chat.shown())
+
+
+async def test_line_breaks_of_a_reply_are_kept(open_chat: Open) -> None:
+    async with open_chat(script=["first line\nsecond line"]) as chat:
+        await chat.send("hello")
+        lines = chat.shown().splitlines()
+        assert any(line.strip() == "first line" for line in lines)
+        assert any(line.strip() == "second line" for line in lines)
+
+
+async def test_a_link_asks_before_it_opens(open_chat: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    async with open_chat(script=["see [here](https://example.org/x)"]) as chat:
+        monkeypatch.setattr(chat.app, "open_url", lambda url, **_: opened.append(url))
+        await chat.send("hello")
+        paragraph = chat.screen.transcript.last_reply.query("MarkdownParagraph").first()
+        await chat.pilot.click(paragraph, offset=(5, 0))
+        await chat.until(lambda: isinstance(chat.app.screen, LinkScreen))
+        assert "https://example.org/x" in chat.shown()
+        assert opened == []
+        await chat.press("o")
+        assert opened == ["https://example.org/x"]
+
+
+async def test_a_link_that_is_no_web_address_cannot_be_opened(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.app.push_screen(LinkScreen("file:///etc/passwd"))
+        await chat.pilot.pause()
+        assert "browser" not in chat.keys()
+
+
+async def test_search_with_quotes_and_signs(open_chat: Open) -> None:
+    async with open_chat(script=['say "cheese" AND (smile'] * 2) as chat:
+        await chat.send("camera")
+        await chat.press("ctrl+s")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen))
+        for text in ('"chee', "(", "AND", "*", "[/"):
+            chat.app.screen.query_one(Input).value = text
+            await chat.settled()
+            assert isinstance(chat.app.screen, ChatsScreen)

@@ -1,0 +1,139 @@
+"""What fits, at which size, and what the last line promises."""
+
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+
+from chatapp.tui.screens.help import HelpScreen
+from chatapp.tui.widgets.lanes import columns, row_height, stacked_heights
+
+from .conftest import Chat, Open
+
+SIZES = [(40, 12), (80, 24), (120, 36), (200, 50)]
+
+
+def nothing_is_cut(chat: Chat) -> None:
+    """The last line shows whole entries only, and the bound keys among them work now."""
+    bar = chat.app.screen.query_one("KeyBar")
+    line = bar.render().plain
+    assert cell_len(line) <= bar.content_size.width
+    kept, last = bar.fitting(bar.content_size.width)
+    for entry in [*kept, *last]:
+        assert f"{entry.shown_keys} {entry.label}" in line
+        assert entry.press in chat.app.screen.active_bindings
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_key_line_fits_everywhere(open_chat: Open, size: tuple[int, int]) -> None:
+    async with open_chat(size=size) as chat:
+        nothing_is_cut(chat)
+        assert "F1 help" in chat.keys()
+        await chat.send("hello")
+        nothing_is_cut(chat)
+        await chat.press("up")
+        nothing_is_cut(chat)
+        await chat.press("escape")
+        await chat.compare()
+        nothing_is_cut(chat)
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        nothing_is_cut(chat)
+        await chat.press("f1")
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+        nothing_is_cut(chat)
+
+
+async def test_at_80_columns_all_keys_of_ranking_are_there(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1")
+        for entry in ("1-4 best", "= tie", "x all bad", "e edit", "⌫ undo", "Enter done", "s/Esc later", "F1 help"):
+            assert entry in chat.keys()
+
+
+async def test_a_click_on_the_key_line_presses_the_key(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        at = chat.keys().index("F1 help")
+        await chat.pilot.click("KeyBar", offset=(at + 2, 0))
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+
+
+async def test_text_stays_narrow_in_a_wide_terminal(open_chat: Open) -> None:
+    async with open_chat(size=(200, 50), script=["word " * 200]) as chat:
+        await chat.send("hello")
+        body = chat.screen.transcript.last_reply.query_one(".body")
+        assert body.size.width <= 102
+
+
+async def test_a_terminal_that_is_too_small_says_so(open_chat: Open) -> None:
+    async with open_chat(size=(39, 11)) as chat:
+        assert "needs at least 40 columns" in " ".join(chat.shown().split())
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.until(lambda: "F1 help" in chat.shown())
+
+
+async def test_the_prompt_grows_to_a_third_of_the_screen(open_chat: Open) -> None:
+    async with open_chat(size=(80, 30)) as chat:
+        assert chat.screen.composer.size.height == 1
+        await chat.write("a\nb\nc")
+        await chat.until(lambda: chat.screen.composer.size.height == 3)
+        await chat.write("\n" * 40)
+        await chat.until(lambda: chat.screen.composer.size.height > 3)
+        assert chat.screen.composer.size.height <= 10
+
+
+async def test_the_view_follows_only_from_the_bottom(open_chat: Open) -> None:
+    words = "\n\n".join(f"word{n}" for n in range(60))
+    async with open_chat(size=(80, 24), script=[words], pace=0) as chat:
+        await chat.send("one")
+        transcript = chat.screen.transcript
+        await chat.until(lambda: transcript.scroll_y == transcript.max_scroll_y > 0)
+        chat.engine._pace = 0.01
+        await chat.write("two")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 4 and "word3" in chat.texts()[-1])
+        await chat.press("pageup", "pageup")
+        at = transcript.scroll_y
+        assert at < transcript.max_scroll_y
+        await chat.until(lambda: "word20" in chat.texts()[-1])
+        assert transcript.scroll_y == at
+        await chat.press("escape")
+        await chat.settled()
+
+
+async def test_earlier_messages_come_while_scrolling_up(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        conversation = chat.store.conversations.create("long").id
+        parent = None
+        for number in range(150):
+            role = "assistant" if number % 2 else "user"
+            origin = "import" if number % 2 else "typed"
+            parent = chat.store.conversations.add(
+                conversation, parent, role, f"message {number}", origin
+            ).id
+        await chat.screen.open(conversation)
+        transcript = chat.screen.transcript
+        assert len(transcript.views) == 60
+        assert transcript.views[-1].text == "message 149"
+        await chat.until(lambda: transcript.max_scroll_y > 0)
+        transcript.scroll_to(y=3, animate=False)
+        await chat.until(lambda: len(transcript.views) == 120)
+        assert transcript.views[0].text == "message 30"
+
+
+@pytest.mark.parametrize(
+    ("width", "lanes", "across"), [(98, 4, 4), (98, 9, 3), (118, 9, 5), (198, 9, 5), (198, 8, 8), (98, 2, 2)]
+)
+def test_columns(width: int, lanes: int, across: int) -> None:
+    assert columns(width, lanes) == across
+
+
+def test_heights() -> None:
+    assert row_height([3, 9], 40, 1) == 11
+    assert row_height([3, 90], 40, 2) == 20
+    assert stacked_heights([2, 2], 20, 0) == [4, 4]
+    assert stacked_heights([2, 2], 7, 0) == [3, 3]
+    assert stacked_heights([30, 30, 30], 20, 1) == [3, 14, 3]
+    assert sum(stacked_heights([30, 1, 30], 20, 0)) == 20

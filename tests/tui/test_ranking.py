@@ -1,0 +1,341 @@
+"""Ranking by keys and by mouse, checked in the database."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from chatapp.core.types import Ranking
+from chatapp.session.rank_queue import RankRequest
+from chatapp.tui.screens.edit import LineScreen
+from chatapp.tui.screens.rank import RankScreen
+from chatapp.tui.widgets.ranker import Ranker
+
+from .conftest import Chat, Open, wait_until
+
+
+def only_ranking(chat: Chat) -> Ranking:
+    (ranking,) = chat.store.rankings.list()
+    return ranking
+
+
+async def test_five_keys_rank_four_replies_and_activate_the_best(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("2", "4", "1")  # with Ctrl+R these are four keys
+        await chat.ranked()
+        ranking = only_ranking(chat)
+        assert ranking.tiers == ((ids[1],), (ids[3],), (ids[0],), (ids[2],))
+        assert ranking.shown == tuple(ids)
+        assert ranking.milliseconds is not None and ranking.milliseconds >= 0
+        assert chat.store.conversations.path(1)[-1].id == ids[1]
+        assert f"2 › 4 › 1 › 3   saved as ranking {ranking.id}" in chat.shown()
+        assert "1st" in chat.shown() and "/4" in chat.shown()
+
+
+async def test_undo_after_a_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        first = chat.store.conversations.path(1)[-1].id
+        await chat.compare()
+        best = next(lane.number for lane in chat.ranker.lanes if lane.reply != first)
+        rest = [str(n) for n in range(1, 5) if n != best]
+        await chat.press(str(best), *rest[:2])
+        await chat.ranked()
+        assert chat.store.conversations.path(1)[-1].id != first
+        await chat.press("u")
+        await chat.until(lambda: not chat.store.rankings.list())
+        await chat.until(lambda: "Taken back: the ranking." in chat.shown())
+        assert chat.store.conversations.path(1)[-1].id == first
+        assert chat.app.focused is chat.screen.composer
+
+
+async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        await chat.press("n", "e", "x", "t")
+        assert chat.screen.composer.text == "next"
+
+
+async def test_ties(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("3", "equals_sign", "1", "2")
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((ids[2], ids[0]), (ids[1],), (ids[3],))
+
+
+async def test_all_bad(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        before = chat.store.conversations.path(1)[-1].id
+        await chat.compare()
+        await chat.press("x")
+        await chat.ranked()
+        ranking = only_ranking(chat)
+        assert ranking.all_bad and ranking.tiers == () and len(ranking.shown) == 4
+        assert chat.store.conversations.path(1)[-1].id == before
+
+
+async def test_backspace_and_the_order_line(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("2")
+        assert "Best first:  2 › _" in chat.shown()
+        await chat.press("backspace", "3")
+        assert "Best first:  3 › _" in chat.shown()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("enter")  # the order so far
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((ids[2],),)
+
+
+@pytest.mark.parametrize("key", ["s", "escape"])
+async def test_leaving_keeps_the_replies_and_ranks_nothing(open_chat: Open, key: str) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("2", key)
+        await chat.ranked()
+        assert chat.store.rankings.list() == []
+        assert len(chat.store.conversations.children(1, 1)) == 4
+        assert "4 versions are kept" in chat.shown()
+        await chat.press("right")
+        await chat.until(lambda: "◂ 2/4 ▸" in chat.shown())
+        assert chat.texts()[-1] == chat.store.conversations.path(1)[-1].text
+        await chat.press("left", "left")
+        await chat.until(lambda: "◂ 4/4 ▸" in chat.shown())
+
+
+async def test_edit_one_while_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        replaced = chat.ranker.lanes[2].reply
+        await chat.press("e")
+        assert "Edit which one?" in chat.shown()
+        await chat.press("3")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.press("!", "enter")
+        await chat.until(lambda: chat.ranker.lanes[2].text.endswith("!"))
+        await chat.until(lambda: "Best first:  3 › _" in chat.shown())
+        new = chat.ranker.lanes[2].reply
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("1", "2")
+        await chat.ranked()
+        (demonstration,) = chat.store.rankings.demonstrations()
+        assert (demonstration.reply, demonstration.replaces) == (new, (replaced,))
+        assert only_ranking(chat).tiers == ((new,), (ids[0],), (ids[1],), (ids[3],))
+        assert chat.store.conversations.path(1)[-1].id == new
+
+
+async def test_nothing_tells_which_reply_was_there_before(open_chat: Open) -> None:
+    places = set()
+    async with open_chat(script=lambda request, lane, seed: f"text {seed}") as chat:
+        await chat.send("hello")
+        first = chat.store.conversations.path(1)[-1].id
+        for seed in range(8):
+            random.seed(seed)
+            await chat.compare()
+            places.add([lane.reply for lane in chat.ranker.lanes].index(first))
+            for mark in ("◂", "tok/s", "Guide"):
+                assert mark not in chat.shown()
+            await chat.press("escape")
+            await chat.ranked()
+            await chat.press("left", "left", "left")
+            await chat.settled()
+            chat.store.conversations.activate(first)
+            await chat.screen.show_path()
+            if len(places) > 1:
+                return
+    raise AssertionError("the earlier reply always stood in the same place")
+
+
+async def test_a_kept_reply_fills_with_the_others(open_chat: Open) -> None:
+    long = [f"{name} " * 60 for name in ("one", "two", "three", "four")]
+    async with open_chat(script=long, pace=0) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.01
+        await chat.press("ctrl+r")
+        await chat.until(lambda: chat.screen.ranker and any(lane.text for lane in chat.ranker.lanes))
+        kept = next(lane for lane in chat.ranker.lanes if lane.kept is not None)
+        assert len(kept.text) < len(kept.kept)
+        assert not kept.complete
+        await chat.until(lambda: chat.ranker.all_there)
+        assert kept.text == kept.kept
+
+
+async def test_ranking_while_replies_are_still_being_written(open_chat: Open) -> None:
+    script = ["short", "tiny", "word " * 500, "word " * 501 + "end"]
+    async with open_chat(script=script) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.03
+        await chat.press("ctrl+r")
+        await chat.until(
+            lambda: chat.screen.ranker
+            and any(lane.complete for lane in chat.ranker.lanes)
+            and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
+        )
+        unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
+        await chat.press(str(unfinished.number))
+        assert "›" in chat.shown()  # it counts, and nothing is committed
+        assert chat.store.rankings.list() == []
+        await chat.press("backspace")
+        done = next(lane for lane in chat.ranker.lanes if lane.complete)
+        best = done.reply
+        await chat.press(str(done.number), "enter")
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((best,),)
+        reasons = {each.finish_reason for each in chat.store.conversations.children(1, 1)}
+        assert reasons == {"stop", "cancelled"}
+
+
+async def test_a_click_on_a_lane_is_its_digit(open_chat: Open) -> None:
+    async with open_chat(size=(120, 30)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        for at in (3, 0, 2):
+            await chat.pilot.click(chat.ranker.lanes[at])
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((ids[3],), (ids[0],), (ids[2],), (ids[1],))
+
+
+async def test_rank_again_without_new_replies(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        requests = len(chat.engine.requests)
+        await chat.press("up", "R")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("4", "3", "2")
+        await chat.ranked()
+        assert len(chat.engine.requests) == requests
+        assert only_ranking(chat).tiers == ((ids[3],), (ids[2],), (ids[1],), (ids[0],))
+
+
+async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        await chat.press("t")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen) and len(chat.app.screen.query("Chip")) == 5)
+        await chat.pilot.pause()
+        await chat.pilot.click(next(chip for chip in chat.app.screen.query("Chip") if chip.word == "concise"))
+        await chat.pilot.click(next(chip for chip in chat.app.screen.query("Chip") if chip.word == "made up"))
+        await chat.press("enter")
+        await chat.until(lambda: only_ranking(chat).tags == ("concise", "made up"))
+
+
+async def test_the_engine_dies_while_alternatives_are_written(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        chat.engine.fail_after(3)
+        await chat.press("ctrl+r")
+        await chat.until(lambda: "SIGKILL" in chat.shown())
+        await chat.ranked()
+        await chat.send("go on")
+        assert chat.texts()[-2] == "go on"
+
+
+async def test_no_different_reply_comes(open_chat: Open) -> None:
+    async with open_chat(script=["always the same"]) as chat:
+        await chat.send("hello")
+        await chat.press("ctrl+r")
+        await chat.until(lambda: "no different reply came" in chat.shown())
+        await chat.ranked()
+        assert len(chat.store.conversations.children(1, 1)) == 1
+
+
+async def test_duplicates_are_left_out_and_the_rest_is_ranked(open_chat: Open) -> None:
+    async with open_chat(script=["one", "two"]) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        assert sorted(lane.text for lane in chat.ranker.lanes) == ["one", "two"]
+        assert [lane.number for lane in chat.ranker.lanes] == [1, 2]
+        await chat.press("2")
+        await chat.ranked()
+        assert len(only_ranking(chat).tiers) == 2
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(80, True), (99, True), (100, False), (140, False)])
+async def test_lanes_stand_side_by_side_where_there_is_room(open_chat: Open, width: int, narrow: bool) -> None:
+    async with open_chat(size=(width, 30)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        regions = [lane.region for lane in chat.ranker.lanes]
+        assert (len({region.y for region in regions}) == 4) is narrow
+        assert (len({region.x for region in regions}) == 4) is not narrow
+        for text in REPLIES_SHOWN:
+            assert text in chat.shown()
+
+
+REPLIES_SHOWN = ("alpha one", "bravo two", "charlie three", "delta four")
+
+
+async def test_long_replies_fold_in_a_narrow_terminal_and_open_one_by_one(open_chat: Open) -> None:
+    long = ["\n\n".join(f"{name} {n}" for n in range(20)) for name in ("a", "b", "c", "d")]
+    async with open_chat(size=(80, 30), script=long) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.until(lambda: chat.ranker.lanes[0].size.height > 5)
+        heights = [lane.region.height for lane in chat.ranker.lanes]
+        assert heights[1:] == [3, 3, 3]
+        await chat.press("down", "down")
+        await chat.until(lambda: chat.ranker.lanes[2].region.height == heights[0])
+        assert chat.ranker.lanes[0].region.height == 3
+        await chat.press("pagedown")
+        await chat.until(lambda: chat.ranker.lanes[2].scroll_y > 0)
+        assert chat.ranker.lanes[0].scroll_y == 0
+
+
+async def test_long_replies_scroll_together_when_wide(open_chat: Open) -> None:
+    long = ["\n\n".join(f"{name} {n}" for n in range(30)) for name in ("a", "b", "c", "d")]
+    async with open_chat(size=(120, 24), script=long) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.until(lambda: "more" in chat.shown())
+        await chat.press("pagedown")
+        await chat.until(lambda: {round(lane.scroll_y) for lane in chat.ranker.lanes} != {0})
+        assert len({round(lane.scroll_y) for lane in chat.ranker.lanes}) == 1
+
+
+async def test_a_ranking_session_over_stored_conversations(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second", "third"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
+        screen = chat.app.screen
+        assert isinstance(screen, RankScreen)
+
+        def ready(number: int) -> bool:
+            rankers = list(screen.query(Ranker))
+            return bool(rankers) and rankers[0].all_there and f"{number} of 3" in chat.shown()
+
+        await wait_until(chat.pilot, lambda: ready(1))
+        assert len(screen.query_one(Ranker).lanes) == 3
+        await chat.press("2", "1")
+        await wait_until(chat.pilot, lambda: ready(2))
+        assert "saved as ranking 1" in chat.shown()
+        await chat.press("s")
+        await wait_until(chat.pilot, lambda: ready(3))
+        await chat.press("escape")
+        await wait_until(chat.pilot, lambda: "1 ranked, 1 left for later, of 3" in chat.shown())
+        assert len(chat.store.rankings.list()) == 1
+        await chat.press("u")
+        await wait_until(chat.pilot, lambda: "0 ranked" in chat.shown())
+        assert chat.store.rankings.list() == []
