@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EngineSampler:
-    """Implements `base.Sampler` on an engine that has the policy's base loaded. `path` is rewritten each time."""
+    """Implements `base.Sampler` on an engine that has the base loaded. `path` is rewritten each time."""
 
     def __init__(self, engine: TuningClient, path: Path) -> None:
         self._engine = engine
