@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, sft
+from chatapp.training.anchor import anchored
 from chatapp.training.base import Ids, Sampler, trainable
 from chatapp.training.data import Data, RankingRow, SftRow
 from chatapp.training.evaluate import Figure
@@ -97,12 +98,15 @@ class Trainer:
         *,
         limits: Limits = Limits(),
         progress: Listener = silent,
+        later_round: bool = False,
     ) -> None:
+        """`later_round`: the policy goes on from an accepted adapter, and is held to what it was then."""
         self.policy, self.sampler, self.material, self.folder = policy, sampler, material, folder
         self.settings, self.limits, self.progress = settings, limits, progress
         self.reward_accuracy = evaluate.UNKNOWN
-        self.steps = 0
+        self._steps: dict[str, int] = {}
         self._start = self._copy()
+        self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
         self._base_samples: dict[int, list[list[Any]]] = {}
         self._base_losses: list[tuple[float, int]] | None = None
@@ -195,7 +199,7 @@ class Trainer:
         rows = self.material.data.train.rankings
         self._count(
             dpo.train(
-                self.policy,
+                self._learner,
                 rows,
                 self.folder / "dpo",
                 self.settings.dpo,
@@ -214,7 +218,7 @@ class Trainer:
         train = self.material.data.train
         self._count(
             recipe.train(
-                self.policy,
+                self._learner,
                 self.sampler,
                 self.leaders(),
                 train.prompts,
@@ -302,7 +306,12 @@ class Trainer:
         return {"limits": self.limits, "progress": self.progress}
 
     def _count(self, loop: Any) -> None:
-        self.steps += loop.step
+        self._steps[str(loop.folder)] = loop.step
+
+    @property
+    def steps(self) -> int:
+        """Of all stages so far."""
+        return sum(self._steps.values())
 
     def _note(self, stage: str, line: str) -> None:
         self.progress(Progress(stage, 0, 0, note=line))

@@ -127,9 +127,22 @@ def build(
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
     data.sha256 = digest.hexdigest()
     for side in (data.train, data.held_out):
+        side.rankings += _from_thumbs(side.thumbs)
         prompts = [row.prompt for row in side.rankings] + [row.prompt for row in side.thumbs]
         side.prompts = list(dict.fromkeys(prompts + side.prompts))
     return data
+
+
+def _from_thumbs(thumbs: Sequence[ThumbRow]) -> list[RankingRow]:
+    """A reply with a thumb up is better than one to the same prompt with a thumb down."""
+    by_prompt: dict[Ids, list[ThumbRow]] = {}
+    for thumb in thumbs:
+        by_prompt.setdefault(thumb.prompt, []).append(thumb)
+    made = (
+        distinct(prompt, [(each.reply, int(not each.good)) for each in own], own[0].key)
+        for prompt, own in by_prompt.items()
+    )
+    return [row for row in made if row is not None]
 
 
 def _order(group: Group) -> list[list[str]]:

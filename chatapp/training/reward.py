@@ -177,16 +177,7 @@ class RewardModel:
     def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
         more."""
-        import torch
-
-        found: list[list[float]] = [[] for _ in rows]
-        with torch.no_grad():
-            for start in range(0, len(rows), batch):
-                part = rows[start : start + batch]
-                values = iter(((self.raw(pack(part)) - self.offset) / self.scale).tolist())
-                for at, row in enumerate(part, start):
-                    found[at] = [next(values) for _ in row.replies]
-        return found
+        return Committee([self]).score(rows, batch)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as tensors and numbers."""
@@ -254,7 +245,7 @@ def train(
                         losses.append(
                             row.weight * ranking_loss(part, row, margin=settings.margin, noise=settings.noise)
                         )
-                    right += sum(float(part[i]) > float(part[j]) for i, j in row.pairs())
+                    right += sum(bool(part[i] > part[j]) for i, j in row.pairs())
                     asked += len(row.pairs())
                 loss = torch.stack(losses).sum() / len(batch)
                 loop.backward(loss)
@@ -280,10 +271,20 @@ class Committee:
     def __init__(self, members: Sequence[RewardModel]) -> None:
         self.members = members
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
-        """The mean over the members."""
-        every = [member.score(rows) for member in self.members]
-        return [[sum(own) / len(own) for own in zip(*each, strict=True)] for each in zip(*every, strict=True)]
+    def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
+        """The mean over the members; what the base finds of the replies is computed once for all."""
+        import torch
+
+        found: list[list[float]] = []
+        with torch.no_grad():
+            for start in range(0, len(rows), batch):
+                part = rows[start : start + batch]
+                packed = pack(part)
+                given = self.members[0].features(packed)
+                every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]
+                values = iter(torch.stack(every).mean(0).tolist())
+                found += [[next(values) for _ in row.replies] for row in part]
+        return found
 
 
 def pair_accuracy(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> list[float]:

@@ -30,7 +30,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 from chatapp.core.paths import embedded_model
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
-from chatapp.engine.base import ModelSpec
+from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
 from tests.bench import tastes
 
@@ -144,6 +144,8 @@ def train(
     name = f"{method}-{taste}-{rankings}-{label_seed}" + ("" if start is None else f"-after-{start.stem}")
     folder = bench.folder / name
     shutil.rmtree(folder, ignore_errors=True)
+    if start is not None:
+        bench.engine.set_adapter(AdapterSpec(start.stem, start))
     groups = bench.groups(taste, rankings, label_seed)
     if method == "sft_edits":
         groups = edits(bench, taste, groups)
@@ -156,7 +158,13 @@ def train(
     more = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask]
     settings = settings_from(bench.options, label_seed)
     trainer = auto.Trainer(
-        policy, sampler, auto.Material(built, mix, untouched, more), folder, settings, progress=listener(name)
+        policy,
+        sampler,
+        auto.Material(built, mix, untouched, more),
+        folder,
+        settings,
+        progress=listener(name),
+        later_round=start is not None,
     )
     extra: dict[str, Any] = {}
     if method == "auto":

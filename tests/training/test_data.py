@@ -62,6 +62,17 @@ def test_thumbs_and_all_bad_and_repeats_and_contradictions() -> None:
     assert len(found.train.prompts) == 1
 
 
+def test_a_thumb_up_beats_a_thumb_down_on_the_same_prompt() -> None:
+    other = (Turn("user", "Something else"),)
+    side = made(
+        Group(PROMPT, (GroupReply("a", thumb=1),)),
+        Group(PROMPT, (GroupReply("b", thumb=-1),)),
+        Group(other, (GroupReply("c", thumb=-1),)),
+    ).train
+    (row,) = side.rankings
+    assert (texts(row), row.tiers) == (["a", "b"], (0, 1))
+
+
 def test_old_turns_go_first_and_what_still_does_not_fit_is_left_out() -> None:
     long = (Turn("system", "s"), Turn("user", "x" * 40), Turn("assistant", "y" * 40), Turn("user", "now"))
     (row,) = made(Group(long, replies("a", "b"), ((0,), (1,))), limit=40).train.rankings
