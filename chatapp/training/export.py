@@ -155,7 +155,7 @@ def adapter_metadata(header: GgufHeader) -> dict[str, Any]:
     return {key.removeprefix(PREFIX): header.metadata[key] for key in own}
 
 
-def _require_base(shown: str, recorded: object, digest: str) -> None:
+def require_base(shown: str, recorded: object, digest: str) -> None:
     if recorded is not None and recorded != digest:
         raise ModelError(
             f"{shown} was trained on another model file", "use the model it was trained on, or train again"
@@ -168,7 +168,7 @@ def _read_gguf(path: Path, base: GgufHeader, digest: str) -> AdapterState:
     header = read_header(path)
     shown = one_line(path.name, 80)
     require_adapter(header, base)
-    _require_base(shown, header.metadata.get(BASE), digest)
+    require_base(shown, header.metadata.get(BASE), digest)
     halves = {tensor.name: values for tensor, values in read_tensors(header)}
     tensors: dict[str, tuple[FloatArray, FloatArray]] = {}
     for name, a in halves.items():
@@ -212,7 +212,7 @@ def _read_peft(folder: Path, base: GgufHeader, digest: str) -> AdapterState:
         metadata = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
     except (OSError, ValueError) as error:
         raise ModelError(f"{shown} is not a PEFT adapter: {one_line(str(error), 100)}") from error
-    _require_base(shown, metadata.get("base.sha256"), digest)
+    require_base(shown, metadata.get("base.sha256"), digest)
     if config.peft_type != "LORA" or config.use_rslora or config.use_dora or config.bias != "none":
         raise ModelError(f"{shown} is not a plain LoRA adapter")
     names = _peft_names(base)
