@@ -38,10 +38,12 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "Sit down, with a friend.": (
         "Then the small one on Grand Avenue, it has tables by the window.",
-        "There are many places where you can sit. Most cafés have chairs, and some have sofas. It depends on the "
-        "time of day, and on how much noise the two of you like.",
-        "Grand Avenue has two:\n\n- the corner one is **quiet**\n- the other has a garden\n\nShall I compare them?",
-        "What time do you want to meet? Before eleven both are half empty, after that only the one with the garden.",
+        "There are many places where you can sit. Most cafés have chairs, and some have sofas. It depends on "
+        "the time of day, and on how much noise the two of you like.",
+        "Grand Avenue has two:\n\n- the corner one is **quiet**\n- the other has a garden\n\n"
+        "Shall I compare them?",
+        "What time do you want to meet? Before eleven both are half empty, after that only the one with the "
+        "garden.",
     ),
     "How do I count the words of a file in Python?": (
         "Read it and split it at white space:\n\n```python\nfrom pathlib import Path\n\n"
@@ -77,7 +79,6 @@ class Scene:
     act: Callable[[Pilot[None]], Awaitable[None]]
     resume: bool = True
     """Whether a store with conversations is opened, or an empty one."""
-    rank: bool = False
 
 
 async def until(pilot: Pilot[None], reached: Callable[[], bool], seconds: float = 60) -> None:
@@ -100,6 +101,18 @@ async def _nothing(pilot: Pilot[None]) -> None:
 async def _compare(pilot: Pilot[None]) -> None:
     await pilot.press("ctrl+r")
     await until(pilot, lambda: (ranker := _chat(pilot).ranker) is not None and ranker.all_there)
+
+
+async def _code(pilot: Pilot[None]) -> None:
+    await _chat(pilot).open(len(_OTHERS) + 1)
+    await pilot.pause(0.3)
+
+
+async def _tags(pilot: Pilot[None]) -> None:
+    await _ranked(pilot)
+    await pilot.press("t")
+    await until(pilot, lambda: len(pilot.app.screen_stack) > 2)
+    await pilot.pause(0.3)
 
 
 async def _ranking(pilot: Pilot[None]) -> None:
@@ -135,6 +148,8 @@ def _press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
 SCENES = (
     Scene("first-run", _nothing, resume=False),
     Scene("chat", _nothing),
+    Scene("code", _code),
+    Scene("tags", _tags),
     Scene("selected", _press("up")),
     Scene("ranking", _ranking),
     Scene("ranked", _ranked),

@@ -1,7 +1,8 @@
 """The one thread in which the session and its database connection live.
 
-Everything that a screen asks of the session goes through here. A request streams for seconds; what a person does
-meanwhile (a thumb, a look at another version) is done between two of its updates, so nothing waits for its end.
+Everything that a screen asks of the session goes through here. A request streams for seconds; what a person
+does meanwhile (a thumb, a look at another version) is done between two of its updates, so nothing waits for
+its end.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class SessionThread:
         self._closed = False
 
     async def do(self, job: Job[T]) -> T:
-        """Run a short job and give back its result. Raises what the job raises; after `close` the caller, which
-        belongs to a screen that is gone, is cancelled."""
+        """Run a short job and give back its result. Raises what the job raises; after `close` the caller,
+        which belongs to a screen that is gone, is cancelled."""
         if self._closed:
             raise asyncio.CancelledError
         future: Future[T] = Future()
@@ -47,8 +48,8 @@ class SessionThread:
         return await asyncio.wrap_future(future)
 
     async def prepare(self) -> ModelInfo:
-        """Load the model when it is not loaded. Runs beside the session's thread, so that what a person writes
-        meanwhile is stored at once. Errors: `ModelError`, `EngineError`."""
+        """Load the model when it is not loaded. Runs beside the session's thread, so that what a person
+        writes meanwhile is stored at once. Errors: `ModelError`, `EngineError`."""
         session = await self.do(lambda session: session)
         async with self._loading:
             return await asyncio.to_thread(session.prepare)

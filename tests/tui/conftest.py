@@ -107,7 +107,7 @@ class Chat:
         lines = self.app.screen._compositor.render_strips()
         return "\n".join(strip.text.rstrip() for strip in lines)
 
-    def keys(self) -> str:
+    def key_line(self) -> str:
         """The last line."""
         return self.app.screen.query_one(KeyBar).render().plain
 
@@ -120,8 +120,8 @@ Open = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_an_idle_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pilot waits until the process uses no processor time, which a streaming reply never lets happen; the tests
-    wait for what they expect instead."""
+    """Pilot waits until the process uses no processor time, which a streaming reply never lets happen; the
+    tests wait for what they expect instead."""
 
     async def once(*_: float) -> None:
         await asyncio.sleep(0)
@@ -150,7 +150,9 @@ def open_chat(tmp_path: Path) -> Open:
             chat = Chat(pilot, app, house, engine)
             if "rank" not in options:
                 await chat.until(
-                    lambda: any(isinstance(each, ChatScreen) for each in app.screen_stack) and chat.screen.ready
+                    lambda: (
+                        any(isinstance(each, ChatScreen) for each in app.screen_stack) and chat.screen.ready
+                    )
                 )
             with open_store(paths.database) as store:
                 chat._store = store

@@ -15,7 +15,10 @@ async def test_a_prompt_is_sent_answered_and_stored(open_chat: Open) -> None:
         await chat.send("hello")
         assert chat.texts() == ["hello", "alpha one"]
         conversation = chat.store.conversations.latest()
-        assert [each.text for each in chat.store.conversations.path(conversation.id)] == ["hello", "alpha one"]
+        assert [each.text for each in chat.store.conversations.path(conversation.id)] == [
+            "hello",
+            "alpha one",
+        ]
         assert "alpha one" in chat.shown()
         assert chat.screen.composer.text == ""
         assert chat.app.focused is chat.screen.composer
@@ -50,7 +53,7 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
         await chat.write("go")
         await chat.press("enter")
         await chat.until(lambda: len(chat.texts()) == 2 and "word3" in chat.texts()[1])
-        assert "Esc stop" in chat.keys()
+        assert "Esc stop" in chat.key_line()
         await chat.press("escape")
         await chat.until(lambda: not chat.screen.writing)
         await chat.settled()
@@ -59,7 +62,7 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
         assert reply.text.startswith("word0 word1") and "word399" not in reply.text
         assert chat.texts()[1] == reply.text
         assert "stopped here" in chat.shown()
-        assert "Esc stop" not in chat.keys()
+        assert "Esc stop" not in chat.key_line()
 
 
 async def test_ctrl_c_interrupts_and_never_quits(open_chat: Open) -> None:
@@ -155,7 +158,7 @@ async def test_selecting_and_going_back(open_chat: Open) -> None:
         await chat.send("first")
         await chat.press("up")
         assert chat.screen.selected.text == "alpha one"
-        assert "+/- thumb" in chat.keys()
+        assert "+/- thumb" in chat.key_line()
         await chat.press("up")
         assert chat.screen.selected.text == "first"
         await chat.press("escape")

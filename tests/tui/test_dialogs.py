@@ -63,7 +63,7 @@ async def test_rename_delete_and_undo(open_chat: Open) -> None:
         await chat.until(lambda: chat.app.screen is screen)
         await chat.press("ctrl+d")
         await chat.until(lambda: chat.store.conversations.list() == [])
-        await chat.until(lambda: "undo" in chat.keys())
+        await chat.until(lambda: "undo" in chat.key_line())
         await chat.press("ctrl+u")
         await chat.until(lambda: [each.title for each in chat.store.conversations.list()] == ["fruit"])
         await chat.press("escape")
@@ -123,7 +123,7 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
             assert f"/{command.name}" in chat.shown()
         await chat.press(*"ren")
         assert "/rename TITLE" in chat.shown() and "/help" not in chat.shown()
-        assert "Tab complete" in chat.keys()
+        assert "Tab complete" in chat.key_line()
         await chat.press("tab")
         assert chat.screen.composer.text == "/rename"
         await chat.press("space", *"fruit", "enter")

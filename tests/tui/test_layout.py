@@ -28,7 +28,7 @@ def nothing_is_cut(chat: Chat) -> None:
 async def test_the_key_line_fits_everywhere(open_chat: Open, size: tuple[int, int]) -> None:
     async with open_chat(size=size) as chat:
         nothing_is_cut(chat)
-        assert "F1 help" in chat.keys()
+        assert "F1 help" in chat.key_line()
         await chat.send("hello")
         nothing_is_cut(chat)
         await chat.press("up")
@@ -49,13 +49,22 @@ async def test_at_80_columns_all_keys_of_ranking_are_there(open_chat: Open) -> N
         await chat.send("hello")
         await chat.compare()
         await chat.press("1")
-        for entry in ("1-4 best", "= tie", "x all bad", "e edit", "⌫ undo", "Enter done", "s/Esc later", "F1 help"):
-            assert entry in chat.keys()
+        for entry in (
+            "1-4 best",
+            "= tie",
+            "x all bad",
+            "e edit",
+            "⌫ undo",
+            "Enter done",
+            "s/Esc later",
+            "F1 help",
+        ):
+            assert entry in chat.key_line()
 
 
 async def test_a_click_on_the_key_line_presses_the_key(open_chat: Open) -> None:
     async with open_chat(size=(80, 24)) as chat:
-        at = chat.keys().index("F1 help")
+        at = chat.key_line().index("F1 help")
         await chat.pilot.click("KeyBar", offset=(at + 2, 0))
         await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
 
@@ -110,9 +119,7 @@ async def test_earlier_messages_come_while_scrolling_up(open_chat: Open) -> None
         for number in range(150):
             role = "assistant" if number % 2 else "user"
             origin = "import" if number % 2 else "typed"
-            parent = chat.store.conversations.add(
-                conversation, parent, role, f"message {number}", origin
-            ).id
+            parent = chat.store.conversations.add(conversation, parent, role, f"message {number}", origin).id
         await chat.screen.open(conversation)
         transcript = chat.screen.transcript
         assert len(transcript.views) == 60

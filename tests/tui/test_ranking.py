@@ -181,9 +181,11 @@ async def test_ranking_while_replies_are_still_being_written(open_chat: Open) ->
         chat.engine._pace = 0.03
         await chat.press("ctrl+r")
         await chat.until(
-            lambda: chat.screen.ranker
-            and any(lane.complete for lane in chat.ranker.lanes)
-            and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
+            lambda: (
+                chat.screen.ranker
+                and any(lane.complete for lane in chat.ranker.lanes)
+                and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
+            )
         )
         unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
         await chat.press(str(unfinished.number))
@@ -233,7 +235,9 @@ async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
         await chat.press("1", "2", "3")
         await chat.ranked()
         await chat.press("t")
-        await chat.until(lambda: isinstance(chat.app.screen, LineScreen) and len(chat.app.screen.query("Chip")) == 5)
+        await chat.until(
+            lambda: isinstance(chat.app.screen, LineScreen) and len(chat.app.screen.query("Chip")) == 5
+        )
         await chat.pilot.pause()
         await chat.pilot.click(next(chip for chip in chat.app.screen.query("Chip") if chip.word == "concise"))
         await chat.pilot.click(next(chip for chip in chat.app.screen.query("Chip") if chip.word == "made up"))
@@ -273,7 +277,9 @@ async def test_duplicates_are_left_out_and_the_rest_is_ranked(open_chat: Open) -
 
 
 @pytest.mark.parametrize(("width", "narrow"), [(80, True), (99, True), (100, False), (140, False)])
-async def test_lanes_stand_side_by_side_where_there_is_room(open_chat: Open, width: int, narrow: bool) -> None:
+async def test_lanes_stand_side_by_side_where_there_is_room(
+    open_chat: Open, width: int, narrow: bool
+) -> None:
     async with open_chat(size=(width, 30)) as chat:
         await chat.send("hello")
         await chat.compare()

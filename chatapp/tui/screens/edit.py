@@ -146,20 +146,20 @@ class Chip(Static, can_focus=True):
     """A suggestion; Space or a click toggles it."""
 
     ALLOW_SELECT = False
-    BINDINGS = [Binding("space", "toggle", "toggle", key_display="Space")]
+    BINDINGS = [Binding("space", "choose", "toggle", key_display="Space")]
 
     def __init__(self, word: str) -> None:
         super().__init__(word, markup=False)
         self.word = word
 
-    def action_toggle(self) -> None:
+    def action_choose(self) -> None:
         screen = self.screen
         if isinstance(screen, LineScreen):
             screen.toggle(self.word)
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
-        self.action_toggle()
+        self.action_choose()
 
 
 def parts(text: str) -> list[str]:

@@ -59,7 +59,9 @@ _RANKING = (
 
 
 def _table(title: str, rows: tuple[tuple[str, str], ...]) -> Vertical:
-    cells = [Static(Content(text), classes=kind) for row in rows for text, kind in zip(row, ("key", "does"))]
+    cells: list[Static] = []
+    for key, does in rows:
+        cells += [Static(Content(key), classes="key"), Static(Content(does), classes="does")]
     return Vertical(Static(title, classes="title", markup=False), Grid(*cells), classes="table")
 
 
@@ -77,7 +79,8 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen.-narrow Horizontal Vertical { width: 100%; }
     HelpScreen .table { margin: 1 2 0 0; height: auto; }
     HelpScreen .title { color: $accent; text-style: bold; }
-    HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 16 1fr; grid-rows: auto; }
+    HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 11 1fr; grid-rows: auto; }
+    HelpScreen .slash Grid { grid-columns: 16 1fr; }
     HelpScreen .key { height: auto; color: $foreground; }
     HelpScreen .does { height: auto; color: $secondary; }
     """
@@ -90,7 +93,7 @@ class HelpScreen(ModalScreen[None]):
                 with Vertical():
                     yield _table("In the prompt", _PROMPT)
                     yield _table("Anywhere", _ANYWHERE)
-                    yield _table("Commands", slash)
+                    yield _table("Commands", slash).add_class("slash")
                 with Vertical():
                     yield _table("On a selected message", _SELECTED)
                     yield _table("While ranking", _RANKING)

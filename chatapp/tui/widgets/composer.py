@@ -9,7 +9,6 @@ from textual.widgets import TextArea
 
 from chatapp.tui.commands import matching
 
-
 _NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
 
 

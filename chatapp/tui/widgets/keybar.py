@@ -37,8 +37,8 @@ class _Entry:
 
 
 class KeyBar(Widget):
-    """Reads the screen's active bindings. Bindings with one description share an entry (`+/- thumb`); what does
-    not fit is left out from the end, so widgets list their bindings by importance."""
+    """Reads the screen's active bindings. Bindings with one description share an entry (`+/- thumb`); what
+    does not fit is left out from the end, so widgets list their bindings by importance."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES = {"keybar--key"}
@@ -80,8 +80,8 @@ class KeyBar(Widget):
         return list(first.values()), list(last.values())
 
     def _in_order(self) -> list[ActiveBinding]:
-        """From the focused widget outwards, and as each lists its own. The screen's order is not that: a binding
-        with priority stands where the widget inside has the same key."""
+        """From the focused widget outwards, and as each lists its own. The screen's order is not that: a
+        binding with priority stands where the widget inside has the same key."""
         active = list(self.screen.active_bindings.values())
         inside = self.screen.focused or self.screen
         nodes = list(inside.ancestors_with_self)

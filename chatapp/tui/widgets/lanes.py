@@ -26,7 +26,7 @@ def row_height(lines: Sequence[int], available: int, rows: int) -> int:
 
 
 def stacked_heights(lines: Sequence[int], available: int, open_lane: int) -> list[int]:
-    """Height of each lane of a stack, its title line included; every text is shown whole where there is room."""
+    """Height of each lane of a stack, its title line included; texts are whole where there is room."""
     wanted = [max(each, 1) + 1 for each in lines]
     if sum(wanted) + len(lines) <= available:
         return [each + 1 for each in wanted]  # a line of air under each

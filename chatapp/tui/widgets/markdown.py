@@ -53,8 +53,8 @@ class _Table(MarkdownTable):
 class ReplyMarkdown(Markdown):
     """A reply. Takes raw text, shows it terminal-safe; links are reported and never opened from here.
 
-    Every block has one empty line under it, the last one too: a rule for the last child would style all blocks anew
-    with each one that comes.
+    Every block has one empty line under it, the last one too: a rule for the last child would style all
+    blocks anew with each one that comes.
     """
 
     BLOCKS = {**Markdown.BLOCKS, "table_open": _Table}
@@ -65,7 +65,7 @@ class ReplyMarkdown(Markdown):
         & > MarkdownParagraph { margin: 0 0 1 0; }
         & MarkdownBulletList, & MarkdownOrderedList { margin: 0 0 1 0; }
         & MarkdownH1, & MarkdownH2, & MarkdownH3, & MarkdownH4 { margin: 0 0 1 0; content-align: left top; }
-        & MarkdownFence { margin: 0 0 1 0; background: $surface; color: $foreground; }
+        & MarkdownFence { margin: 0 0 1 0; background: $panel 40%; color: $foreground; }
         & MarkdownFence > Label { padding: 0 1; }
         & MarkdownBullet { color: $secondary; }
         & MarkdownBlockQuote { margin: 0 0 1 0; background: transparent; border-left: outer $panel; }
@@ -79,7 +79,7 @@ class ReplyMarkdown(Markdown):
         self._writer: MarkdownStream | None = None
 
     async def write(self, text: str) -> None:
-        """More text of a reply that is being written; several writes are drawn at once when drawing is slow."""
+        """More text of a reply that is being written; writes are drawn together when drawing is slow."""
         if self._writer is None:
             self._writer = Markdown.get_stream(self)
         await self._writer.write(terminal_safe(text))

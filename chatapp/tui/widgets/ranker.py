@@ -1,7 +1,8 @@
-"""Several replies to one message, to be put in order: digits from best to worst, while they are still filling."""
+"""Several replies to one message, put in order by digits from best to worst, while they are still filling."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ class Outcome:
 
 
 class Ranker(Vertical, can_focus=True):
-    """Shows `kept` replies to `prompt` beside `more` new ones, shuffled; asks the session for the new ones."""
+    """Shows `kept` replies to `prompt` beside `more` new ones, shuffled; has the session write those."""
 
     class Closed(Event):
         def __init__(self, outcome: Outcome) -> None:
@@ -84,6 +85,7 @@ class Ranker(Vertical, can_focus=True):
         self._number()
         self.ordering = Ordering(len(self.lanes))
         self.writing = False
+        self._written = asyncio.Event()
         self._editing = False
         self._open = 0
         self._complete_since: float | None = None
@@ -128,6 +130,7 @@ class Ranker(Vertical, can_focus=True):
             await self._fall_short(error)
         finally:
             self._set_writing(False)
+            self._written.set()
         if self.is_attached and not self._left:
             await self._settle()
 
@@ -255,7 +258,7 @@ class Ranker(Vertical, can_focus=True):
             if lane.complete:
                 self.edit(lane)
         elif lane.reply is not None:
-            # A reply may be placed while it is still being written; nothing is committed before it is complete.
+            # A reply may be placed while it is being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
             await self._pressed()
 
@@ -315,6 +318,7 @@ class Ranker(Vertical, can_focus=True):
         self._left = True
         if self.writing:
             self._session.cancel()
+            await self._written.wait()  # a reply can be ranked once it is sealed
         shown = [lane.reply for lane in self.lanes if lane.reply is not None]
         tiers: Tiers = self.ordering.tiers([lane.reply or 0 for lane in self.lanes])
         all_bad, prompt = self.ordering.all_bad, self._prompt.id

@@ -25,7 +25,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._growing = False
 
     def compose(self) -> ComposeResult:
-        # At least as high as the view, because an anchored view would push a short conversation to the bottom.
+        # At least as high as the view: an anchored view would push a short conversation to the bottom.
         self.column = Vertical(id="column")
         yield self.column
 
@@ -45,7 +45,7 @@ class Transcript(VerticalScroll, can_focus=False):
         return next((view for view in reversed(self.views) if view.message.role == "assistant"), None)
 
     async def show(self, items: Sequence[Item]) -> None:
-        """Show this path; messages that stay keep their widgets, so nothing that is the same is drawn again."""
+        """Show this path; messages that stay keep their widgets, so what is the same is not drawn again."""
         views = self.views
         self._items = tuple(items)
         start = max(0, len(items) - _MOUNTED)

@@ -26,6 +26,14 @@ def _files(folder: Path, pattern: str) -> list[Path]:
                    for p in folder.glob(pattern + end)})
 
 
+def _rows(path: Path) -> list[dict]:
+    """The records of a JSON list or of JSON lines."""
+    text = _text(path)
+    if text.lstrip().startswith("["):
+        return json.loads(text)
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
 def _number(text: str) -> int:
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
 
@@ -63,11 +71,7 @@ def _frame(turns: Dialogue, system: str) -> Dialogue:
 def sgd(folder: Path) -> Iterator[Dialogue]:
     """Schema-Guided Dialogue: errands, turned into rehearsals."""
     for path in _files(folder / "sgd", "dialogues_*.json*"):
-        if path.name.endswith((".jsonl", ".jsonl.gz")):
-            rows = [json.loads(x) for x in _text(path).splitlines()]
-        else:
-            rows = json.loads(_text(path))
-        for row in rows:
+        for row in _rows(path):
             turns = _merge([("user" if t["speaker"] == "USER" else
                              "assistant", tidy(t["utterance"]))
                             for t in row["turns"]])
@@ -77,16 +81,17 @@ def sgd(folder: Path) -> Iterator[Dialogue]:
 
 def taskmaster(folder: Path) -> Iterator[Dialogue]:
     """Taskmaster-4: coffee orders; what was ordered is told in words."""
-    for path in _files(folder / "taskmaster", "tm4_dialogs.jsonl"):
-        for line in _text(path).splitlines():
+    for path in (_files(folder / "taskmaster", "tm4_dialogs.jsonl")
+                 + _files(folder / "taskmaster", "data_*.json")):
+        for row in _rows(path):
             turns: Dialogue = []
             order = ""
-            for u in json.loads(line)["utterances"]:
+            for u in row["utterances"]:
                 text = tidy(u["text"])
                 if u["speaker"] == "assistant" and order:
                     text, order = f"{order} {text}", ""
                 turns.append((u["speaker"], text))
-                order = _order(u["annotations"]) or order
+                order = _order(u.get("annotations", [])) or order
             turns = _merge(turns)
             if turns and not any("var_" in t for _, t in turns):
                 yield _frame(turns, ERRAND)

@@ -52,6 +52,17 @@ why can't I {x}?|I don't see how to {x}|it won't let me {x}|time to {x}
 I have no idea how to {x}|it's not clear how to {x}|I was told I can {x}. How?
 my friend says one can {x}. How?|a way to {x}?|am I allowed to {x}?
 what's the fastest way to {x}?|what's the quickest way to {x}?|guide me to {x}
+my goal is to {x}|trying to {x} without luck|can't remember how to {x}
+what was the key to {x} again?|someone told me there is a key to {x}
+if I wanted to {x}, what would I press?|in order to {x}, what do I press?
+to {x}, do I press something?|to {x} I press what?|what makes it possible to {x}?
+I'd prefer to {x}|let's say I want to {x}|need a hand, I want to {x}
+is it allowed to {x}?|what's needed to {x}?|by what means do I {x}?
+which combo lets me {x}?|what single key lets me {x}?|where do I click to {x}?
+what lets a person {x}?|how on earth do I {x}?|how the heck do I {x}?
+would it be possible to {x}?|might I {x}?|may I {x}?|how am I able to {x}?
+I struggle to {x}|I was about to {x}, how?|it is time for me to {x}
+my plan is to {x}|I hope to {x}|I'm supposed to {x}, but how?
 walk me through how to {x}|the way to {x}?|I keep trying to {x}
 how could I {x}?|how can someone {x}?|what does one press to {x}?
 what would I press to {x}?|what do I hit to {x}?|what should I press to {x}?
@@ -87,13 +98,13 @@ what will {x} do?|I pressed {x}, what happened?|I read about {x}, what is it?
 why would I use {x}?|what can I do with {x}?|and {x}?|how does {x} work?
 what function has {x}?|do you know {x}?|describe {x}|{x}, what is that?
 should I use {x}?|what's the purpose of {x}?|remind me what {x} does"""
-BEFORE = """hi, |hello, |hey, |hello! |hi! |hey guide, |please, |please |excuse me,
-sorry, |quick question: |question: |so, |so |okay, |ok, |well, |and |um, |hmm,
-one more thing: |another question: |I'm new here. |I just started. |by the way,
-I have a question. |stupid question, but |maybe you know: |help! |listen,
-now |tell me, |I was wondering, |just curious: |wait, |I wonder, |actually,
-I just got a reply. |I'm in the chat. |I read the help but |no idea:
-I'm using chatapp. |could you help me? |need help: |good morning, """
+BEFORE = """hi,|hello,|hey,|hello!|hi!|hey guide,|please,|please|excuse me,
+sorry,|quick question:|question:|so,|so|okay,|ok,|well,|and|um,|hmm,
+one more thing:|another question:|I'm new here.|I just started.|by the way,
+I have a question.|stupid question, but|maybe you know:|help!|listen,
+now|tell me,|I was wondering,|just curious:|wait,|I wonder,|actually,
+I just got a reply.|I'm in the chat.|I read the help but|no idea:
+I'm using chatapp.|could you help me?|need help:|good morning,"""
 AFTER = """, please| please| in this app| in chatapp| here| again| quickly|, thanks
  now| exactly| with the keyboard| in the chat|, guide|, if I may ask| right now"""
 
@@ -117,6 +128,19 @@ def gerund(text: str) -> str:
     else:
         verb += "ing"
     return verb + space + rest
+
+
+# What people say before they come to the point.
+CONTEXT = """it's late here.|my boss is waiting.|I come from ChatGPT.
+I'm writing a letter to {name}.|we talked about {food}.|I have ten minutes.
+I'm new to terminals.|my friend {name} uses this too.|I am at work.
+I'm planning a trip to {city}.|my keyboard is {color}.|I read the README.
+I was asking about a {thing}.|you told me about {food}.|I like this app.
+I am not good with computers.|I asked about my {animal}.|it is {day}.
+I want to finish by {hour}.|my name is {name}.|I'm a {job}.|sorry to ask.
+I got an answer about {place}.|I wrote to you about my {thing}.|okay guide.
+we spoke about {city} for an hour.|there is something about {word}s here.
+I tried F1.|I used it for a week now.|I've been chatting all day."""
 
 
 def _split(text: str) -> list[str]:
@@ -149,13 +173,18 @@ class Generator:
     def _edges(self) -> tuple[list[str], list[str]]:
         return _split(BEFORE), _split(AFTER)
 
+    @cached_property
+    def _context(self) -> list[str]:
+        return _split(CONTEXT)
+
     # --- words -------------------------------------------------------------
     def fill(self, text: str, **given: str) -> str:
         """Replace each {slot} by a random word of its kind."""
         pools = {"name": "names", "last": "lasts", "city": "cities",
                  "city2": "cities", "place": "places", "food": "foods",
                  "thing": "things", "word": "words", "lang": "langs",
-                 "title": "titles", "hour": "hours", "day": "days"}
+                 "title": "titles", "hour": "hours", "day": "days",
+                 "color": "colors", "animal": "animals", "job": "jobs"}
 
         def word(match: re.Match) -> str:
             slot = match[1]
@@ -177,7 +206,9 @@ class Generator:
         before, after = self._edges
         if r.random() < edge:
             lead = r.choice(before)
-            text = lead + text
+            if r.random() < 0.3:
+                lead = self.fill(r.choice(self._context))
+            text = lead.rstrip() + " " + text
         if (r.random() < edge / 3 and text[-1:].isalnum()) or (
                 text.endswith("?") and r.random() < edge / 3):
             mark = "?" if text.endswith("?") else ""
@@ -473,20 +504,39 @@ class Generator:
         facts = [
             (["my name is {v}", "I'm {v}", "call me {v}", "I am {v}, nice to "
               "meet you", "hi, I'm {v}", "hello, my name is {v}", "{v} here",
-              "they call me {v}", "you can call me {v}"],
+              "they call me {v}", "you can call me {v}", "it's {v} speaking",
+              "everybody calls me {v}", "my friends call me {v}", "this is "
+              "{v}", "people know me as {v}", "please call me {v}", "{v} is "
+              "my name", "good day, I'm {v}", "my first name is {v}",
+              "I go by {v}", "the name is {v}", "I was named {v}"],
              ["Nice to meet you, {v}!", "Hello {v}! How are you?",
               "Hi {v}! What can I do for you?"],
              ["what is my name?", "do you remember my name?", "who am I?",
               "what's my name?", "what am I called?", "tell me my name",
-              "do you know my name?", "say my name"],
+              "do you know my name?", "say my name", "how do people call me?",
+              "what do my friends call me?", "and my name?", "who is "
+              "talking to you?", "who is speaking?", "repeat my name",
+              "could you say my name?", "which name did I give you?",
+              "under what name do you know me?", "my name, please?"],
              ["Your name is {v}.", "You are {v}.", "{v}, you told me."], name),
             (["I live in {v}", "I'm from {v}", "my home is in {v}",
-              "I moved to {v}", "I come from {v}", "my city is {v}"],
+              "I moved to {v}", "I come from {v}", "my city is {v}",
+              "I have a flat in {v}", "I grew up in {v}", "my family lives "
+              "in {v}", "I'm writing from {v}", "{v} is my home town"],
              ["{v}, nice! How is it there?", "How do you like {v}?",
               "I don't know much about {v}. Do you like it?"],
              ["where do I live?", "where am I from?", "which city did I name?",
-              "what is my city?", "do you remember where I live?"],
+              "what is my city?", "do you remember where I live?",
+              "in which town is my home?", "which town am I from?",
+              "where is my home?", "what place did I tell you?"],
              ["You told me {v}.", "In {v}.", "{v}."], city),
+            (["my {k} is called {v}", "my {k}'s name is {v}", "I have a {k} "
+              "called {v}", "I visit my {k} {v} today", "{v} is my {k}"],
+             ["Say hello to {v}!", "Is {v} well?", "{v}, I see."],
+             ["what is my {k} called?", "what is my {k}'s name?",
+              "do you remember the name of my {k}?", "who is my {k}?",
+              "how is my {k} called?"],
+             ["Your {k} is called {v}.", "{v}.", "It is {v}."], pet),
             (["I have a {a} called {v}", "my {a} is called {v}", "my {a}'s "
               "name is {v}", "we have a {a} named {v}"],
              ["{v} is a nice name for a {a}!", "A {a} called {v}, lovely!"],
@@ -511,28 +561,35 @@ class Generator:
               "what did I say my job was?", "what do I work as?"],
              ["You are a {v}.", "You work as a {v}."], r.choice(t["jobs"])),
             (["my lucky number is {v}", "the number is {v}", "my room is {v}",
-              "my number is {v}"],
+              "my number is {v}", "the door code is {v}", "the pin is {v}",
+              "the code is {v}", "my ticket has the number {v}"],
              ["{v}, all right.", "OK, {v}."],
              ["what was the number?", "which number did I give?",
-              "what number did I tell you?"],
+              "what number did I tell you?", "which code was that?",
+              "say the number again", "what was the code?"],
              ["It was {v}.", "{v}."], str(r.randint(2, 9999))),
             (["I need to buy {v}", "my shopping list is {v}", "the list is "
-              "{v}", "I have to bring {v}"],
+              "{v}", "I have to bring {v}", "I need {v}", "we need {v}",
+              "please note: {v}", "I like {v}", "for the party I bring {v}"],
              ["So: {v}.", "{v}, got it."],
              ["what is on my list?", "what was on the list?",
-              "what did I need?", "say my list again"],
+              "what did I need?", "say my list again", "what do I need?",
+              "what things did I name?", "what was it that I told you?"],
              ["{v}.", "On your list: {v}.", "You said {v}."],
              ", ".join(self._some(r.randint(2, 4)))),
         ]
+        kin = r.choice(["sister", "brother", "daughter", "son", "mother",
+                        "father", "friend", "boss", "neighbor", "teacher",
+                        "wife", "husband", "uncle", "aunt", "cousin"])
         told = r.sample(facts, r.choices([1, 2, 3], [5, 3, 1])[0])
         turns: Dialogue = []
         asked = []
         for tell, react, ask, say, value in told:
-            said = r.choice(tell).format(v=value, a=animal)
+            said = r.choice(tell).format(v=value, a=animal, k=kin)
             if value[0].islower():
                 said = self.rough(said, 0.1, slips=False)
             turns += [("user", _article(said)), ("assistant", _article(
-                r.choice(react).format(v=value, a=animal)))]
+                r.choice(react).format(v=value, a=animal, k=kin)))]
             if r.random() < 0.2:
                 new = self._same_kind(value)
                 turns += [("user", r.choice(
@@ -549,10 +606,10 @@ class Generator:
                       self.app()[:2] if r.random() < 0.7 else self._unknown())
         r.shuffle(asked)
         for ask, say, value in asked:
-            turns += [("user", self.rough(r.choice(ask).format(a=animal),
+            turns += [("user", self.rough(r.choice(ask).format(a=animal, k=kin),
                                           0.15)),
                       ("assistant", _article(
-                          r.choice(say).format(v=value, a=animal)))]
+                          r.choice(say).format(v=value, a=animal, k=kin)))]
         return turns
 
     def _same_kind(self, value: str) -> str:

@@ -33,9 +33,10 @@ class Player:
         if len(prompt) > 1023 - limit:
             prompt = prompt[-(1023 - limit):]
         self.llama.set_seed(seed)
-        for token in self.llama.generate(prompt, temp=temperature, top_k=0,
+        for token in self.llama.generate(prompt, temp=temperature, top_k=40,
                                          top_p=0.95, min_p=0.05,
-                                         repeat_penalty=1.0):
+                                         repeat_penalty=1.1 if temperature
+                                         else 1.0):
             if token in (0, 2) or len(out) >= limit:
                 break
             out.append(token)

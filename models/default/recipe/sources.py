@@ -8,7 +8,7 @@ from pathlib import Path
 _SGD = ("https://raw.githubusercontent.com/google-research-datasets/"
         "dstc8-schema-guided-dialogue/master/train/dialogues_{:03d}.json")
 _TM4 = ("https://raw.githubusercontent.com/google-research-datasets/"
-        "Taskmaster/master/TM-4-2024/")
+        "Taskmaster/master/TM-4-2024/data/data_{:02d}.json")
 _TC = ("https://raw.githubusercontent.com/alexa/Topical-Chat/master/"
        "conversations/{}.json")
 _CB = ("https://raw.githubusercontent.com/gunthercox/chatterbot-corpus/"
@@ -41,7 +41,8 @@ SOURCES = [
                                           "test_freq", "test_rare")}),
     Source("taskmaster", "Taskmaster-4",
            "google-research-datasets/Taskmaster", "CC BY 4.0",
-           {"taskmaster/tm4_dialogs.jsonl": _TM4 + "tm4_dialogs.jsonl"}),
+           {f"taskmaster/data_{i:02d}.json": _TM4.format(i)
+            for i in range(8)}),
     Source("oasst", "Open-Assistant", "LAION-AI/Open-Assistant",
            "Apache-2.0", {"oasst/en_trees_a.jsonl.gz": _OASST}),
     Source("chatterbot", "chatterbot-corpus",

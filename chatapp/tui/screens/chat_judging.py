@@ -1,0 +1,203 @@
+"""The chat's judging: versions, thumbs, edits, deletions, rankings, and how each is taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual import on, work
+from textual.content import Content
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.types import Message
+from chatapp.tui.screens.chat_writing import ChatWriting
+from chatapp.tui.widgets.message import MessageView
+from chatapp.tui.widgets.notice import Notice
+from chatapp.tui.widgets.ranker import Ranker
+
+if TYPE_CHECKING:
+    pass
+
+
+class ChatJudging(ChatWriting):
+    """What a person thinks of a reply, and what becomes of it."""
+
+    async def walk(self, view: MessageView, step: int) -> None:
+        """Show the version before or after this one."""
+        message = view.message
+        if self.still_writing():
+            return
+
+        def move(session: Any) -> int:
+            family = session.store.conversations.children(message.conversation, message.parent)
+            ids = [each.id for each in family]
+            to = ids[(ids.index(message.id) + step) % len(ids)]
+            session.activate(to)
+            return to
+
+        await self._change(move, stay=view is self.focused)
+
+    async def thumb(self, view: MessageView, value: int) -> None:
+        """The same thumb again takes it back."""
+        wanted: Any = 0 if view.item.thumb == value else value
+        reply = view.message.id
+        await self._change(lambda session: session.thumb(reply, wanted) and reply, stay=True)
+
+    async def delete(self, view: MessageView) -> None:
+        message = view.message
+        if not self.still_writing() and await self._change(lambda session: session.delete(message.id)):
+            self.say("Deleted.   u takes it back")
+            self.query_one(Notice).focus()
+
+    async def _change(self, step: Any, stay: bool = False) -> bool:
+        """Do something to the conversation and show it; `stay` selects the message that `step` names."""
+        try:
+            message = await self.session.do(step)
+        except ChatappError as error:
+            self.complain(error)
+            return False
+        await self.show_path()
+        if stay and message is not None:
+            self.select(self.transcript.view_of(message))
+        return True
+
+    @work(group="edit")
+    async def edit(self, view: MessageView) -> None:
+        """One's own message becomes a new branch that is sent, a reply becomes what it should have said."""
+        from chatapp.tui.screens.edit import EditScreen
+
+        own = view.message.role != "assistant"
+        title = "Edit your message" if own else "What it should have said"
+        about = (
+            "Sent as a new version; the old one and its replies are kept."
+            if own
+            else "Saved as a demonstration to learn from; the old reply is kept."
+        )
+        text = await self.app.push_screen_wait(EditScreen(title, view.text, about))
+        message = view.message
+        if text is None or text == message.text.strip():
+            return
+        if self.still_writing():
+            return
+        try:
+            new = await self.session.do(lambda session: session.edit(message.id, text))
+        except ChatappError as error:
+            self.complain(error)
+            return
+        await self.show_path()
+        if own:
+            self.to_prompt()
+            self.answer(new)
+        else:
+            self.say("Saved as a demonstration.   u takes it back")
+            self.query_one(Notice).focus()
+
+    async def action_undo(self) -> None:
+        try:
+            what = await self.session.do(lambda session: session.undo())
+        except ChatappError as error:
+            self.complain(error)
+            return
+        self.say(f"Taken back: {what}." if what else "Nothing to take back.")
+        await self.show_path()
+        self.to_prompt()
+
+    @work(group="tags")
+    async def action_tags(self) -> None:
+        """Say why, for the last ranking of this conversation."""
+        from chatapp.tui.screens.edit import LineScreen, parts
+
+        open_one = self.snapshot.conversation if self.snapshot else None
+        if open_one is None:
+            return
+        last = await self.session.do(lambda session: session.store.rankings.latest(open_one.id))
+        if last is None:
+            self.say("There is no ranking in this conversation yet.")
+            return
+        line = await self.app.push_screen_wait(
+            LineScreen(
+                "Why this order", ", ".join(last.tags), ("correct", "concise", "tone", "made up", "off topic")
+            )
+        )
+        if line is not None and tuple(parts(line)) != last.tags:
+            await self.session.do(lambda session: session.tag(last.id, parts(line)))
+            self.say(f"Tagged: {', '.join(parts(line))}." if parts(line) else "Tags taken off.")
+        self.to_prompt()
+
+    # Ranking
+
+    async def action_alternatives(self) -> None:
+        view = self.selected or self.transcript.last_reply
+        last = self.transcript.views[-1] if self.transcript.views else None
+        if last is not None and last.message.role == "user" and self.selected in (None, last):
+            self.answer(last.message)  # a prompt that was never answered
+            return
+        if view is not None and view.message.role == "user":
+            view = self.transcript.step(view, 1)
+        if view is not None and view.message.role == "assistant":
+            await self.compare(view)
+
+    async def action_rank_again(self) -> None:
+        view = self.selected or self.transcript.last_reply
+        if view is not None and view.item.versions > 1:
+            await self.compare(view, sample=False)
+        else:
+            self.say("There is only one version. ^R writes more.")
+
+    async def compare(self, view: MessageView, sample: bool = True) -> None:
+        """The ranker in the transcript's place: this reply with new ones, or all versions that are there."""
+        parent = view.message.parent
+        if self.writing or self.ranker is not None or parent is None:
+            return
+        conversation = view.message.conversation
+
+        def read(session: Any) -> tuple[Message, list[Message]]:
+            return session.store.conversations.message(parent), session.store.conversations.children(
+                conversation, parent
+            )
+
+        prompt, family = await self.session.do(read)
+        kept = [each for each in family if each.finish_reason is not None or each.provenance is None]
+        if sample:
+            kept = [each for each in kept if each.id == view.message.id and each.text.strip()]
+        more = min(self.house.settings.alternatives, 9 - len(kept)) if sample else 0
+        self.say("")
+        self.transcript.display = False
+        self.query_one("#prompt").display = False
+        self._ranker = ranker = Ranker(self.session, prompt, kept[-9:], more)
+        await self.query_one("#page").mount(ranker)
+        ranker.focus()
+
+    @on(Ranker.Writing)
+    def _ranker_writes(self) -> None:
+        self.refresh_bindings()
+
+    @on(Ranker.Closed)
+    async def _ranked(self, event: Ranker.Closed) -> None:
+        event.stop()
+        outcome = event.outcome
+        if ranker := self.ranker:
+            self._ranker = None
+            await ranker.remove()
+        self.transcript.display = True
+        self.query_one("#prompt").display = True
+        await self.show_path()
+        self.transcript.anchor()
+        if outcome.ranking is not None:
+            said = f"   saved as ranking {outcome.ranking.id}   "
+            self.say(
+                Content.assemble(
+                    (outcome.order, "$accent"),
+                    said,
+                    ("u", "bold $accent"),
+                    " undo   ",
+                    ("t", "bold $accent"),
+                    " why",
+                )
+            )
+            self.query_one(Notice).focus()
+            return
+        self.to_prompt()
+        if outcome.error is not None:
+            self.complain(outcome.error)
+        elif self.composer.versions > 1:
+            self.say(f"{self.composer.versions} versions are kept, nothing was ranked. ← → walks them.")

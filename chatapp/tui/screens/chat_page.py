@@ -1,0 +1,188 @@
+"""The chat's page: its parts, and how they are brought to what the store has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal
+
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import one_line
+from chatapp.core.types import Provenance
+from chatapp.tui import snapshot
+from chatapp.tui.session_thread import SessionThread
+from chatapp.tui.snapshot import Snapshot
+from chatapp.tui.widgets.composer import Composer
+from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.message import MessageView
+from chatapp.tui.widgets.notice import Notice
+from chatapp.tui.widgets.ranker import Ranker
+from chatapp.tui.widgets.slash_menu import SlashMenu
+from chatapp.tui.widgets.status import StatusBar
+from chatapp.tui.widgets.transcript import Transcript
+from chatapp.tui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from chatapp.engine.base import ModelInfo
+    from chatapp.session.wiring import House
+
+
+class ChatPage(Screen[None]):
+    """What every part of the chat builds on; `chat.ChatScreen` is the whole of it."""
+
+    def __init__(
+        self,
+        house: House,
+        session: SessionThread,
+        first_message: str | None = None,
+        resume: int | Literal["last"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.house = house
+        self.session = session
+        self.writing = False
+        self.ready = False
+        """The conversation is on the screen and the model is loaded, or cannot be."""
+        self.snapshot: Snapshot | None = None
+        self._info: ModelInfo | None = None
+        self._first_message = first_message
+        self._resume = resume
+        self._stopped = False
+        self._ranker: Ranker | None = None
+        self._showing = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def compose(self) -> ComposeResult:
+        yield Static("chatapp needs at least 40 columns and 12 lines.", classes="too-small", markup=False)
+        yield StatusBar()
+        with Container(id="page"):
+            yield Transcript()
+        yield Notice()
+        yield SlashMenu()
+        with Container(id="prompt"), Horizontal(classes="line"):
+            yield Static(">", classes="sign", markup=False)
+            yield Composer()
+        yield KeyBar()
+
+    async def load(self) -> bool:
+        """Load the model that was chosen; says in one line why it cannot be done."""
+        status = self.query_one(StatusBar)
+        status.busy = "loading" if self._info is None else ""
+        try:
+            info = await self.session.prepare()
+        except ChatappError as error:
+            self.complain(error)
+            return False
+        finally:
+            status.busy = ""
+        if info != self._info:
+            self._info = info
+            status.model = model_line(info)
+            if self.snapshot is not None:
+                self._show_status(self.snapshot)
+            if info.notice:
+                self.say(info.notice)
+        return True
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width < 40 or self.size.height < 12, "-tiny")
+
+    @property
+    def composer(self) -> Composer:
+        return self.query_one(Composer)
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.query_one(Transcript)
+
+    @property
+    def ranker(self) -> Ranker | None:
+        return self._ranker
+
+    @property
+    def selected(self) -> MessageView | None:
+        return self.focused if isinstance(self.focused, MessageView) else None
+
+    def say(self, text: str | Content, error: bool = False) -> None:
+        self.query_one(Notice).say(text, error)
+
+    def complain(self, error: ChatappError) -> None:
+        self.say(f"{error}: {error.hint}", error=True)
+
+    # What is shown
+
+    async def show_path(self) -> None:
+        """Bring the screen to what the store has."""
+        async with self._showing:
+            await self._show_path()
+
+    async def _show_path(self) -> None:
+        taken = await self.session.do(snapshot.take)
+        self.snapshot = taken
+        for welcome in self.query(Welcome):
+            await welcome.remove()
+        if not taken.items:
+            await self.transcript.clear()
+            await self.transcript.column.mount(Welcome(taken.first_run, taken.model == "guide"))
+        else:
+            await self.transcript.show(taken.items)
+        self._show_status(taken)
+
+    def _show_status(self, taken: Snapshot) -> None:
+        status = self.query_one(StatusBar)
+        status.title = taken.conversation.title if taken.conversation else ""
+        status.adapter = taken.adapter or ""
+        written = [each.message.provenance for each in taken.items if each.message.provenance]
+        status.used = self._used(written[-1]) if written else None
+        replies = [each for each in taken.items if each.message.role == "assistant"]
+        self.composer.versions = replies[-1].versions if replies else 1
+        self.composer.selectable = bool(taken.items)
+        self.composer.prompts = [each.message.text for each in taken.items if each.message.role == "user"]
+        self.refresh_bindings()
+
+    def _used(self, provenance: Provenance) -> float | None:
+        if self._info is None or not self._info.n_ctx or not provenance.prompt_tokens:
+            return None
+        return (provenance.prompt_tokens + provenance.completion_tokens) / self._info.n_ctx
+
+    def _set_writing(self, going_on: bool) -> None:
+        self.writing = going_on
+        if going_on:
+            self._idle.clear()
+        else:
+            self._idle.set()
+        self.refresh_bindings()
+
+    def select(self, view: MessageView | None) -> None:
+        if view is not None:
+            view.focus(scroll_visible=False)
+            self.transcript.reveal(view)
+
+    def to_prompt(self, character: str = "") -> None:
+        self.composer.focus()
+        if character:
+            self.composer.insert(character)
+
+    def action_scroll(self, pages: int) -> None:
+        if pages < 0:
+            self.transcript.scroll_page_up(animate=False)
+        else:
+            self.transcript.scroll_page_down(animate=False)
+
+
+def model_line(info: ModelInfo) -> str:
+    """Name, size and quantisation: `guide 9M Q8_0`."""
+    parts = [one_line(info.name, 32)]
+    if info.parameters:
+        millions = info.parameters / 1e6
+        parts.append(f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M")
+        kind = one_line(info.description.split()[-1], 10) if info.description.split() else ""
+        if kind and kind.lower() not in info.name.lower():
+            parts.append(kind)
+    return " ".join(parts)

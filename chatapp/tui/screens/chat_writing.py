@@ -1,0 +1,118 @@
+"""The chat's writing: a prompt is stored, answered, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from textual import work
+
+from chatapp.core.errors import ChatappError
+from chatapp.core.types import Message
+from chatapp.session.updates import Began, Dropped, Finished, Text
+from chatapp.tui.screens.chat_page import ChatPage
+from chatapp.tui.snapshot import Item
+from chatapp.tui.widgets.message import MessageView
+
+if TYPE_CHECKING:
+    pass
+
+
+class ChatWriting(ChatPage):
+    """Prompts and their replies as they come."""
+
+    @work(group="reply")
+    async def send(self, text: str) -> None:
+        """Store a prompt, show it, and let it be answered."""
+        self._set_writing(True)
+        try:
+            prompt = await self.session.do(lambda session: session.begin(text))
+        except ChatappError as error:
+            self._set_writing(False)
+            self.composer.load_text(text)
+            self.complain(error)
+            return
+        self.say("")
+        await self.show_path()
+        self.transcript.anchor()
+        await self._answer(prompt)
+
+    @work(group="reply")
+    async def answer(self, prompt: Message) -> None:
+        """Let a stored prompt be answered."""
+        self._set_writing(True)
+        await self._answer(prompt)
+
+    async def _answer(self, prompt: Message) -> None:
+        self._stopped = False
+        view: MessageView | None = None
+        failed: ChatappError | None = None
+        try:
+            if not await self.load() or self._stopped:
+                return
+            async for batch in self.session.stream(lambda session: session.stream(prompt.id)):
+                text = ""
+                for update in batch:
+                    match update:
+                        case Began(reply):
+                            view = await self.transcript.add(MessageView(Item(reply), streaming=True))
+                        case Text(delta=delta):
+                            text += delta
+                        case Finished(reply):
+                            if view is not None:
+                                await view.write(text)
+                                await view.finish(reply)
+                            text = ""
+                        case Dropped(turns):
+                            self.say(f"The first {turns} messages no longer fit into the context.")
+                if view is not None and text:
+                    await view.write(text, sum(isinstance(each, Text) for each in batch))
+        except ChatappError as error:
+            failed = error
+        finally:
+            self._set_writing(False)
+        await self._answered(view, failed)
+
+    async def _answered(self, view: MessageView | None, failed: ChatappError | None) -> None:
+        if not self.app.is_running:
+            return
+        if view is not None and view.streaming:
+            reply = view.message.id
+            await view.finish(
+                await self.session.do(lambda session: session.store.conversations.message(reply))
+            )
+        await self.show_path()
+        if failed is not None:
+            if view is not None and view.is_attached:
+                view.fail(f"{failed}: {failed.hint}")
+            else:
+                self.complain(failed)
+
+    # Stopping
+
+    def action_stop(self) -> None:
+        """Stop at once; what came so far is kept."""
+        self._stopped = True
+        self.session.cancel()
+
+    async def stopped(self) -> None:
+        """Stop, and wait until what came is stored. A model that is still being loaded is not waited for."""
+        if self.writing:
+            self.action_stop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._idle.wait()
+
+    def still_writing(self) -> bool:
+        """Whether something has to wait for the end of a reply; says so."""
+        if self.writing:
+            self.say("A reply is still being written. Esc stops it.")
+        return self.writing
+
+    def interrupt(self) -> None:
+        """Ctrl+C where nothing is selected."""
+        if self.writing or (self.ranker is not None and self.ranker.writing):
+            self.action_stop()
+        else:
+            self.say("Ctrl+Q quits.")
