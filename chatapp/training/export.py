@@ -73,8 +73,9 @@ def write_adapter(
     metadata: Metadata,
     head: Sequence[float] | None = None,
     bias: float = 0.0,
+    name: str = "default",
 ) -> Path:
-    """Write `policy`'s LoRA as a GGUF adapter that llama.cpp loads, in one step.
+    """Write `policy`'s LoRA `name` as a GGUF adapter that llama.cpp loads, in one step.
 
     `metadata` is kept under our prefix; `head` (width of the model) makes it a reward adapter.
     Errors: `OSError` when it cannot be written; what stood there is then unchanged.
@@ -83,9 +84,9 @@ def write_adapter(
     from gguf import GGUFWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, file_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
-    temporary = Path(name)
+    temporary = Path(file_name)
     try:
         writer = GGUFWriter(temporary, policy.architecture)
         writer.add_type("adapter")
@@ -100,7 +101,7 @@ def write_adapter(
         if head is not None:
             writer.add_array(HEAD, [float(each) for each in head])
             writer.add_float32(BIAS, bias)
-        for tensor, a, b in policy.lora():
+        for tensor, a, b in policy.lora(name):
             rows = np.pad(b.detach().float().numpy(), ((0, 0), (0, padding)))
             columns = np.pad(a.detach().float().numpy(), ((0, padding), (0, 0)))
             writer.add_tensor(f"{tensor}.lora_a", columns)

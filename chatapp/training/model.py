@@ -80,13 +80,14 @@ class Policy:
         with self.model.disable_adapter():
             yield self.model
 
-    def lora(self) -> Iterator[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
-        """Tensor name in the GGUF file, A (rank, in) and B (out, rank) of each adapted matrix."""
+    def lora(self, name: str = "default") -> Iterator[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
+        """Tensor name in the GGUF file, A (rank, in) and B (out, rank) of each matrix that the adapter `name`
+        changes."""
         modules = dict(self.model.get_base_model().named_modules())
         for tensor, parameter in self.names.items():
             module: Any = modules.get(parameter.removesuffix(".weight"))
             if hasattr(module, "lora_A"):
-                yield tensor, module.lora_A["default"].weight, module.lora_B["default"].weight
+                yield tensor, module.lora_A[name].weight, module.lora_B[name].weight
 
 
 def load_policy(

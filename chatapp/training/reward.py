@@ -39,6 +39,8 @@ from chatapp.training.data import RankingRow
 from chatapp.training.packing import Pack, pack, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
+from chatapp.training.serve import FEATURES
+from chatapp.training.serve import features as features_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,9 +60,6 @@ class RewardSettings:
     use_features: bool = True
     seed: int = 0
     half: bool = True
-
-
-FEATURES = ("length", "sum", "mean", "least", "last", "first")
 
 
 def ranking_loss(scores: Tensor, row: RankingRow, *, margin: float = 0.0, noise: float = 0.0) -> Tensor:
@@ -90,12 +89,8 @@ def features(logprobs: Tensor, packed: Pack) -> Tensor:
     """(R, 6) what `FEATURES` names, of `logprobs` (N,): how probable the base finds each token of a reply."""
     import torch
 
-    rows = []
-    for reply in range(packed.replies):
-        own = logprobs[packed.reply == reply]
-        length = torch.tensor(float(len(own)))
-        rows.append(torch.stack([length.log1p(), own.sum(), own.mean(), own.min(), own[-1], own[0]]))
-    return torch.stack(rows)
+    own = logprobs.split(packed.lengths.tolist())
+    return torch.tensor([features_of(each.tolist()) for each in own])
 
 
 class RewardModel:

@@ -72,7 +72,8 @@ class Loop:
         from accelerate import PartialState
 
         self.stage, self.folder = stage, folder
-        self.steps = steps if limits.max_steps is None else min(steps, limits.max_steps)
+        most = steps if limits.max_steps is None else limits.max_steps
+        self.steps = min(steps, -(-most // checkpoint_every) * checkpoint_every)
         self.state: dict[str, Any] = {}
         self.step = 0
         self.stopped: str | None = None
@@ -243,7 +244,8 @@ class Loop:
 
         lines = self.folder / "metrics.jsonl"
         if not self.checkpoint.exists():
-            lines.unlink(missing_ok=True)
+            if self._process.is_main_process:
+                lines.unlink(missing_ok=True)
             return
         content = torch.load(self.checkpoint, weights_only=True)
         if content["stage"] != self.stage or content["parameters"].keys() != self._parameters.keys():

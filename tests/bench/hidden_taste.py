@@ -32,13 +32,13 @@ from chatapp.core.paths import embedded_model
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
-from tests.bench import tastes
+from tests.bench import tastes, trl_dpo
 
 FIRST = Sampling(max_tokens=96)
 """How the chat samples the first reply."""
 MORE = replace(FIRST, temperature=1.0)
 """How it samples alternatives."""
-METHODS = ("auto", "sft_top", "sft_edits", "best_of_4", "dpo_plain", "dpo", "rloo", "ppo")
+METHODS = ("auto", "sft_top", "sft_edits", "best_of_4", "dpo_plain", "dpo", "rloo", "ppo", "trl_dpo")
 
 
 @dataclass
@@ -135,10 +135,10 @@ def train(
     """One training from the judge's rankings, its figures, and the adapter it left."""
     import torch
 
-    from chatapp.training import auto, data, dpo, evaluate, rloo, sft
-    from chatapp.training.actor import EngineSampler
+    from chatapp.training import auto, data, evaluate, sft
     from chatapp.training.export import write_adapter
     from chatapp.training.model import load_policy
+    from chatapp.training.sampler import EngineSampler
 
     torch.set_num_threads(bench.threads)
     name = f"{method}-{taste}-{rankings}-{label_seed}" + ("" if start is None else f"-after-{start.stem}")
@@ -154,7 +154,7 @@ def train(
     mix = data.conversation_rows(bench.material.replay, bench.engine)
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
-    sampler = EngineSampler(bench.engine, folder / "sampler")
+    sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
     more = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask]
     settings = settings_from(bench.options, label_seed)
     trainer = auto.Trainer(
@@ -178,6 +178,8 @@ def train(
     elif method == "dpo_plain":
         trainer.settings = replace(settings, dpo=replace(settings.dpo, supervised=0.0, mix=0.0))
         trainer.dpo()
+    elif method == "trl_dpo":
+        trl_dpo.train(policy, built.train.rankings, folder / "trl", 2, 3e-4, label_seed)
     elif method != "best_of_4":
         getattr(trainer, method)()
     seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
@@ -191,7 +193,7 @@ def train(
         before = evaluate.losses(policy.model, untouched)
     after = evaluate.losses(policy.model, untouched)
     adapter = write_adapter(policy, folder / "adapter.gguf", {})
-    sampler.close()
+    bench.engine.set_adapter(None)
     if method in ("rloo", "ppo", "best_of_4"):
         # How well the leaders know the judge's mind on replies that they were not trained on, without noise.
         extra["reward_accuracy"] = knows(bench, trainer, taste)
@@ -209,7 +211,6 @@ def train(
         "steps": trainer.steps,
         **extra,
     }
-    _ = (dpo, rloo)
     return result, adapter
 
 
@@ -265,7 +266,7 @@ def settings_from(options: argparse.Namespace, seed: int) -> Any:
         settings,
         **{
             name: replace(getattr(settings, name), seed=seed)
-            for name in ("sft", "reward", "dpo", "rloo", "ppo")
+            for name in ("sft", "reward", "dpo", "rloo", "ppo", "trl_dpo")
         },
     )
 
