@@ -266,7 +266,7 @@ def settings_from(options: argparse.Namespace, seed: int) -> Any:
         settings,
         **{
             name: replace(getattr(settings, name), seed=seed)
-            for name in ("sft", "reward", "dpo", "rloo", "ppo", "trl_dpo")
+            for name in ("sft", "reward", "dpo", "rloo", "ppo")
         },
     )
 
