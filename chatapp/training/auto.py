@@ -11,61 +11,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.core.errors import TrainingError
-from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, sft
 from chatapp.training.anchor import anchored
-from chatapp.training.base import Ids, Sampler, trainable
-from chatapp.training.data import Data, RankingRow, SftRow
+from chatapp.training.base import Sampler
+from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import Figure
-from chatapp.training.gate import Evidence, Verdict, judge
+from chatapp.training.examine import Examiner
+from chatapp.training.gate import Verdict, judge
 from chatapp.training.memory import estimate, peak, require
 from chatapp.training.packing import tokens
 from chatapp.training.plan import CLEAR, Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.rollouts import guards_from
 from chatapp.training.run import Limits
+from chatapp.training.settings import Material, Settings
+from chatapp.training.weight_copy import copied, restore, scale
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Of a whole training; the defaults are those that tests/bench measured."""
-
-    sft: sft.SftSettings = field(default_factory=sft.SftSettings)
-    reward: reward.RewardSettings = field(default_factory=reward.RewardSettings)
-    dpo: dpo.DpoSettings = field(default_factory=dpo.DpoSettings)
-    rloo: rloo.RlooSettings = field(default_factory=rloo.RlooSettings)
-    ppo: ppo.PpoSettings = field(default_factory=ppo.PpoSettings)
-    members: int = 3
-    """Reward models in the committee that leads RLOO and PPO."""
-    judges: int = 3
-    """Reward models in the committee that judges."""
-    evaluate_prompts: int = 80
-    evaluate_samples: int = 4
-    chat: Sampling = field(default_factory=lambda: Sampling(max_tokens=96))
-    """How the chat samples: what is judged is what will be read."""
-    max_memory: int | None = None
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class Material:
-    """What a training works on."""
-
-    data: Data
-    mix: Sequence[SftRow] = ()
-    """General dialogue to mix in."""
-    untouched: Sequence[SftRow] = ()
-    """General dialogue for the perplexity; never trained on."""
-    prompts: Sequence[Ids] = ()
-    """More prompts of the same kind that nobody ranked: for evaluation."""
 
 
 @dataclass(slots=True)
@@ -105,13 +73,10 @@ class Trainer:
         self.settings, self.limits, self.progress = settings, limits, progress
         self.reward_accuracy = evaluate.UNKNOWN
         self._steps: dict[str, int] = {}
-        self._start = self._copy()
+        self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
-        self._base_samples: dict[int, list[list[Any]]] = {}
-        self._base_losses: list[tuple[float, int]] | None = None
-        self._judges: reward.Committee | None = None
-        self._judged = evaluate.UNKNOWN
+        self._examiner = Examiner(policy, sampler, material, settings, self._committee)
 
     # The whole
 
@@ -129,15 +94,15 @@ class Trainer:
         imitated = "sft" in planned.stages
         if imitated:
             self.supervised()
-        after = self._copy()
+        after = copied(self.policy.model)
         tried: list[tuple[str, str]] = []
         method, verdict = "keep", None
-        for method, scale in self._methods(planned.stages, only):
-            self._restore(after)
+        for method, factor in self._methods(planned.stages, only):
+            restore(self.policy.model, after)
             if method != "sft":
                 getattr(self, method)()
-            self._scale(scale)
-            name = method if scale == 1.0 else f"{method} at {scale:g} of its scale"
+            scale(self.policy.model, factor)
+            name = method if factor == 1.0 else f"{method} at {factor:g} of its scale"
             verdict = self.judge()
             self._note("evaluate", f"{name}: {verdict.reason}")
             if verdict.accepted:
@@ -145,7 +110,7 @@ class Trainer:
                 break
             tried.append((name, verdict.reason))
         else:
-            self._restore(self._start)
+            restore(self.policy.model, self._start)
             method = "keep"
         assert verdict is not None
         outcome = Outcome(
@@ -244,60 +209,7 @@ class Trainer:
 
     def judge(self) -> Verdict:
         """Compare the policy as it is with its base, on held-out data alone."""
-        return judge(self.evidence())
-
-    def evidence(self) -> Evidence:
-        data, settings = self.material.data, self.settings
-        prompts = [*data.held_out.prompts, *self.material.prompts][: settings.evaluate_prompts]
-        held = data.held_out.rankings
-        found = Evidence()
-        if held:
-            own = evaluate.gains(self.policy, held)
-            found = replace(
-                found,
-                preference=evaluate.mean_figure(reward.pair_accuracy(own, held)),
-                best_gain=evaluate.best_gain(own, held),
-            )
-        if self.material.untouched:
-            if self._base_losses is None:
-                with self.policy.reference():
-                    self._base_losses = evaluate.losses(self.policy.model, self.material.untouched)
-            now = evaluate.losses(self.policy.model, self.material.untouched)
-            found = replace(found, perplexity=evaluate.perplexity_ratio(now, self._base_losses))
-        if not prompts:
-            return found
-        tuned, base = self._samples(prompts, of_base=False), self._samples(prompts, of_base=True)
-        found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
-        if len(held) < 2 or not data.train.rankings:
-            return found
-        if self._judges is None:
-            self._judges = self._committee("judge", held, settings.judges)
-            marks = reward.pair_accuracy(self._judges.score(data.train.rankings), data.train.rankings)
-            self._judged = evaluate.mean_figure(marks)
-        wins = []
-        for prompt, ours, theirs in zip(prompts, tuned, base, strict=True):
-            ids = tuple(each.ids for each in (*ours, *theirs))
-            scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
-            wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
-        return replace(found, wins=evaluate.mean_figure(wins), judge=self._judged)
-
-    def _samples(self, prompts: Sequence[Ids], *, of_base: bool) -> list[list[Any]]:
-        """Replies as the chat would sample them."""
-        key = len(prompts)
-        if of_base and key in self._base_samples:
-            return self._base_samples[key]
-        sampling = replace(self.settings.chat, seed=self.settings.seed + 77)
-        before = self._copy()
-        if of_base:
-            self._scale(0.0)
-        self.sampler.publish(self.policy)
-        drawn = [
-            list(each) for each in self.sampler.rollout(prompts, self.settings.evaluate_samples, sampling)
-        ]
-        self._restore(before)
-        if of_base:
-            self._base_samples[key] = drawn
-        return drawn
+        return judge(self._examiner.evidence())
 
     # What all of them need
 
@@ -323,41 +235,3 @@ class Trainer:
             longest = sorted(rows, key=lambda row: tokens([row]))[-self.settings.dpo.batch :]
             places = tokens(longest)
             require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)
-
-    def _copy(self) -> dict[str, Any]:
-        return {name: each.detach().clone() for name, each in self._lora()}
-
-    def _restore(self, copied: dict[str, Any]) -> None:
-        import torch
-
-        with torch.no_grad():
-            for name, each in self._lora():
-                each.copy_(copied[name])
-
-    def _scale(self, factor: float) -> None:
-        """Multiply what the adapter adds by `factor`."""
-        import torch
-
-        if factor != 1.0:
-            with torch.no_grad():
-                for name, each in self._lora():
-                    if "lora_B" in name:
-                        each.mul_(factor)
-
-    def _lora(self) -> Iterator[tuple[str, Any]]:
-        return trainable(self.policy.model)
-
-
-def _behaviour(drawn: Sequence[Sequence[Any]]) -> evaluate.Behaviour:
-    """Over the first, the second, ... sample to each prompt, averaged."""
-    found = [
-        evaluate.behaviour([each.text for each in column], [each.finish_reason == "stop" for each in column])
-        for column in zip(*drawn, strict=True)
-    ]
-    n = len(found)
-    return evaluate.Behaviour(
-        **{
-            name: sum(getattr(each, name) for each in found) / n
-            for name in ("words", "distinct", "duplicates", "short", "unfinished")
-        }
-    )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatapp.core.types import FinishReason, Sampling, Turn
@@ -72,16 +70,6 @@ class TrainedPolicy(Protocol):
         """Within it the adapter is off: the model is the base again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One sampled reply with what is needed to learn from it."""
-
-    prompt: Ids
-    ids: Ids
-    text: str
-    finish_reason: FinishReason
-
-
 def trainable(model: Any) -> Iterator[tuple[str, Parameter]]:
     """The named parameters that learn, in a fixed order."""
     return ((name, each) for name, each in model.named_parameters() if each.requires_grad)
@@ -92,8 +80,3 @@ def half_precision(enabled: bool) -> AbstractContextManager[Any]:
     import torch
 
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
-
-
-def default_scratch(folder: Path) -> Path:
-    """Where a run keeps the adapter that the engine samples with."""
-    return folder / "rollout.gguf"

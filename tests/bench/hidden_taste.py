@@ -139,6 +139,7 @@ def train(
     from chatapp.training.export import write_adapter
     from chatapp.training.model import load_policy
     from chatapp.training.sampler import EngineSampler
+    from chatapp.training.settings import Material
 
     torch.set_num_threads(bench.threads)
     name = f"{method}-{taste}-{rankings}-{label_seed}" + ("" if start is None else f"-after-{start.stem}")
@@ -160,7 +161,7 @@ def train(
     trainer = auto.Trainer(
         policy,
         sampler,
-        auto.Material(built, mix, untouched, more),
+        Material(built, mix, untouched, more),
         folder,
         settings,
         progress=listener(name),
@@ -251,9 +252,9 @@ def knows(bench: Bench, trainer: Any, taste: str) -> float:
 
 def settings_from(options: argparse.Namespace, seed: int) -> Any:
     """The defaults of `chatapp train`, with what --set changes (`rloo.beta=0.05`)."""
-    from chatapp.training import auto
+    from chatapp.training.settings import Settings
 
-    settings = auto.Settings(seed=seed)
+    settings = Settings(seed=seed)
     for each in options.set:
         key, value = each.split("=")
         *path, last = key.split(".")

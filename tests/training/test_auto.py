@@ -13,6 +13,8 @@ from chatapp.training import auto, data, rloo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
 from chatapp.training.progress import Progress
+from chatapp.training.settings import Material, Settings
+from chatapp.training.weight_copy import copied
 from tests.training.rows import group
 from tests.training.tiny import END, ByteEncoder, TorchSampler, tiny_policy
 
@@ -25,8 +27,8 @@ def material(count: int = 60) -> Data:
     return data.build([group(f"w{n}") for n in range(count)], ByteEncoder())
 
 
-def settings() -> auto.Settings:
-    usual = auto.Settings(members=1, judges=1, evaluate_prompts=6, evaluate_samples=2)
+def settings() -> Settings:
+    usual = Settings(members=1, judges=1, evaluate_prompts=6, evaluate_samples=2)
     return replace(
         usual,
         reward=replace(usual.reward, epochs=1, learning_rate=1e-2, head_rate=1e-2, half=False),
@@ -40,7 +42,7 @@ def trainer(folder: Path, notes: list[Progress], count: int = 60, **changes: Any
     return auto.Trainer(
         tiny_policy(),  # type: ignore[arg-type]
         TorchSampler(6),
-        auto.Material(material(count), UNTOUCHED, UNTOUCHED),
+        Material(material(count), UNTOUCHED, UNTOUCHED),
         folder,
         replace(settings(), **changes),
         progress=notes.append,
@@ -63,7 +65,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     shown = verdicts(monkeypatch, False, False, False, False)
     notes: list[Progress] = []
     own = trainer(tmp_path, notes)
-    before = own._copy()
+    before = copied(own.policy.model)
     outcome = own.run()
     assert [name for name, _ in outcome.tried] == [
         "rloo",
@@ -72,7 +74,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
         "dpo at 0.5 of its scale",
     ]
     assert (outcome.method, outcome.verdict.accepted) == ("keep", False)
-    assert all(torch.equal(each, before[name]) for name, each in own._copy().items())
+    assert all(torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
     assert outcome.reward_accuracy.n == len(own.material.data.held_out.rankings)
     # Every figure of the evidence was there, from held-out data.
     for evidence in shown:
@@ -88,17 +90,19 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
 def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(monkeypatch, False, True)
     own = trainer(tmp_path, [])
-    before = own._copy()
+    before = copied(own.policy.model)
     outcome = own.run()
     assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.5 of its scale", True)
-    assert any(not torch.equal(each, before[name]) for name, each in own._copy().items())
+    assert any(not torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
     # Asked again, it goes on from its own checkpoints and ends in the same place.
     verdicts(monkeypatch, False, True)
     again = trainer(tmp_path, [])
     steps = len(run.metrics(tmp_path / "rloo"))
     assert again.run().steps == outcome.steps
     assert len(run.metrics(tmp_path / "rloo")) == steps
-    assert all(torch.equal(each, own._copy()[name]) for name, each in again._copy().items())
+    assert all(
+        torch.equal(each, copied(own.policy.model)[name]) for name, each in copied(again.policy.model).items()
+    )
 
 
 def test_one_stage_alone(tmp_path: Path) -> None:
