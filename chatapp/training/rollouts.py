@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from chatapp.core.types import Sampling
@@ -27,20 +30,23 @@ class Guards:
     """For a reply that was cut off at the limit."""
     unseen_length: float = 2.0
     """For a reply shorter than any that was ranked, or longer."""
+    repeated: float = 3.0
+    """For a reply all of whose pairs of words are in the replies to every other prompt too; for less in
+    proportion. A phrase that fits everywhere is what an over-optimised policy ends with."""
     shortest: int = 1
     longest: int = 10**9
     """Tokens of the shortest and the longest ranked reply, the ending token with them."""
     bound: float = 2.5
     """Rewards beyond this many deviations count as this many: nobody ranked anything out there."""
 
-    def of(self, reply: Sampled, score: float) -> float:
-        """The guarded reward."""
+    def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
+        """The guarded reward; `repeated` as `repetition` gives it."""
         value = max(-self.bound, min(self.bound, score))
         if reply.finish_reason != "stop":
             value -= self.unfinished
         elif not self.shortest <= len(reply.ids) <= self.longest:
             value -= self.unseen_length
-        return value
+        return value - self.repeated * repeated
 
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
@@ -81,18 +87,36 @@ def draw(
         if len(full) > 1:
             kept.append((RankingRow(prompt, tuple(each.ids for each in full), (0,) * len(full)), full))
     rows = [row for row, _ in kept]
+    repeated = repetition([[each.text for each in replies] for _, replies in kept])
     rollouts = []
-    for (row, replies), scores in zip(kept, scorer.score(rows), strict=True):
+    for (row, replies), scores, common in zip(kept, scorer.score(rows), repeated, strict=True):
         rollouts.append(
             Rollout(
                 row,
                 [each.text for each in replies],
                 [each.finish_reason == "stop" for each in replies],
                 scores,
-                [guards.of(each, score) for each, score in zip(replies, scores, strict=True)],
+                [guards.of(*each) for each in zip(replies, scores, common, strict=True)],
             )
         )
     return rollouts
+
+
+def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
+    words of it stands, averaged over its pairs."""
+    pairs = [[_pairs(text) for text in own] for own in texts]
+    spread = Counter(pair for own in pairs for pair in set().union(*own))
+    others = max(len(texts) - 1, 1)
+    return [
+        [sum(spread[pair] - 1 for pair in each) / (others * len(each)) if each else 0.0 for each in own]
+        for own in pairs
+    ]
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    words = re.findall(r"[\w']+", text.casefold())
+    return set(pairwise(words))
 
 
 def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:

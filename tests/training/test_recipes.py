@@ -113,7 +113,7 @@ def likes(policy: TinyPolicy, token: int) -> float:
             return float(own - policy.model(input_ids=ids).logits[0, -1].log_softmax(-1)[token])
 
 
-NO_GUARD = rollouts.Guards(unfinished=0.0, unseen_length=0.0, bound=100.0)
+NO_GUARD = rollouts.Guards(unfinished=0.0, unseen_length=0.0, repeated=0.0, bound=100.0)
 
 
 class Strongly(Wants):
@@ -215,6 +215,16 @@ def test_guards_and_best_of() -> None:
     own = rollouts.Guards(shortest=3, longest=8, bound=1.5)
     assert [own.of(each, 9.0) for each in (long, short, fine)] == [-0.5, -0.5, 1.5]
     assert rollouts.best_of(Wants(70), RankingRow((1,), ((9, 2), (70, 2), (70, 9, 2)), (0, 0, 0))) == 1
+
+
+def test_a_phrase_that_is_everywhere_costs() -> None:
+    texts = [["how are you", "yes"], ["how are they", "how are you"], ["no idea", "what is it"]]
+    found = rollouts.repetition(texts)
+    # "how are" stands in one of two other prompts' replies, "are you" too; "are they" in none.
+    assert found == [[0.5, 0.0], [0.25, 0.5], [0.0, 0.0]]
+    sampled = TorchSampler()._cut([9, 9, 9, END])
+    guards = rollouts.Guards(repeated=3.0)
+    assert guards.of(sampled, 1.0) - guards.of(sampled, 1.0, 0.5) == 1.5
 
 
 def test_prompts_come_round() -> None:
