@@ -51,15 +51,15 @@ PURE = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 30
+    steps: int = 24
     prompts: int = 16
     samples: int = 4
-    learning_rate: float = 3e-4
+    learning_rate: float = 8e-4
     beta: float = 0.1
     clip: float = 2.0
-    stop_kl: float = 1.75
+    stop_kl: float = 1.2
     """Nats a reply."""
-    mix: float = 0.3
+    mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
     mix_rows: int = 8
     micro: int = 8

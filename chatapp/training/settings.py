@@ -20,9 +20,9 @@ class Settings:
     dpo: dpo.DpoSettings = field(default_factory=dpo.DpoSettings)
     rloo: rloo.RlooSettings = field(default_factory=rloo.RlooSettings)
     ppo: ppo.PpoSettings = field(default_factory=ppo.PpoSettings)
-    members: int = 3
+    members: int = 2
     """Reward models in the committee that leads RLOO and PPO."""
-    judges: int = 3
+    judges: int = 2
     """Reward models in the committee that judges."""
     evaluate_prompts: int = 80
     evaluate_samples: int = 4
