@@ -17,9 +17,10 @@ test:  ## all tests; EXTRAS='dev train' runs the ones that need torch too
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
 
-screenshots:  ## draw the pictures of the README and of every screen
+screenshots:  ## draw the README's two pictures, with the embedded model
 	@$(PYTHON) .ci/set_up.py dev
-	.venv/bin/python -m chatapp.tui.screenshots --out docs/screens
+	.venv/bin/python -m chatapp.tui.screenshots --out data/screens --real --scene chat --scene ranking \
+		--size 110x24 --theme chatapp-dark
 
 wheel:  ## build the wheel, embedded model included, into dist/
 	@$(PYTHON) .ci/set_up.py dev

@@ -15,6 +15,8 @@ from chatapp.cli.output import note
 from chatapp.core.errors import ChatappError, UsageError
 
 _TEXT = "chatapp.text"
+_COMING = ("train", "adapters", "eval", "bench")
+"""Commands of a later version. They are kept from being taken for the first message of a chat."""
 
 
 class ChatByDefault(TyperGroup):
@@ -26,6 +28,8 @@ class ChatByDefault(TyperGroup):
         # After `--` every word is text, also one that is a command's name.
         is_text = "--" in args and words == args[args.index("--") + 1 :]
         if words and (is_text or words[0] not in self.commands):
+            if not is_text:
+                self._refuse_coming(words[0])
             if not is_text and len(words) == 1:
                 self._refuse_typo(words[0])
             ctx.allow_interspersed_args = True
@@ -34,6 +38,12 @@ class ChatByDefault(TyperGroup):
             ctx._protected_args, ctx.args = [], []
             return []
         return super().parse_args(ctx, args)
+
+    def _refuse_coming(self, word: str) -> None:
+        if word in _COMING:
+            hint = "`chatapp rankings export` writes files that TRL trains on"
+            tell(ChatappError(f"this version has no {word!r} command yet", hint))
+            raise typer.Exit(1)
 
     def _refuse_typo(self, word: str) -> None:
         close = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75)

@@ -28,7 +28,9 @@ class Turn:
 class Sampling:
     """Sampling settings of one request, named as llama.cpp names them.
 
-    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and `repeat_penalty` 1 switch each filter off.
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0, `repeat_penalty` 1 and `xtc_probability` 0
+    switch each filter off. XTC ("exclude top choices"): with this probability, at each token, only the least
+    likely of those above `xtc_threshold` is kept; where the model knows just one way to go on, it stays.
     `seed` None draws one; the seed that was used is in the reply's provenance.
     """
 
@@ -38,6 +40,8 @@ class Sampling:
     top_p: float = 0.95
     min_p: float = 0.05
     repeat_penalty: float = 1.1
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
 

@@ -374,11 +374,18 @@ class SamplerChain:
 
     def __init__(self, sampling: Sampling, seed: int, n_vocab: int) -> None:
         """Errors: `EngineError` for settings that llama.cpp would die of."""
-        numbers = (sampling.temperature, sampling.top_p, sampling.min_p, sampling.repeat_penalty)
+        numbers = (
+            sampling.temperature,
+            sampling.top_p,
+            sampling.min_p,
+            sampling.repeat_penalty,
+            sampling.xtc_probability,
+            sampling.xtc_threshold,
+        )
         if not all(map(math.isfinite, numbers)) or sampling.repeat_penalty <= 0:
             raise EngineError(
                 "a sampling setting is out of its range",
-                "temperature, top_p and min_p are finite, repeat_penalty is above 0",
+                "temperature, top_p, min_p and xtc are finite, repeat_penalty is above 0",
             )
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         parts: list[Any] = []
@@ -395,6 +402,9 @@ class SamplerChain:
                 parts.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
             if sampling.min_p > 0:
                 parts.append(lib.llama_sampler_init_min_p(sampling.min_p, 1))
+            if sampling.xtc_probability > 0:
+                xtc = (sampling.xtc_probability, sampling.xtc_threshold)
+                parts.append(lib.llama_sampler_init_xtc(*xtc, 1, seed % _DEFAULT_SEED))
             parts.append(lib.llama_sampler_init_temp(sampling.temperature))
             parts.append(lib.llama_sampler_init_dist(seed % _DEFAULT_SEED))
         for part in parts:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from chatapp.core.types import Message
+from chatapp.core.types import Message, Sampling
 from chatapp.session.updates import Removed, Replaced, Update
 from chatapp.session.writing import Writing
 
-ROUNDS = 3
-"""How often lanes that repeat another reply are sampled again."""
+ROUNDS = 5
+"""How often lanes that repeat another reply are sampled again, each time hotter."""
 
-Sample = Callable[[tuple[int, ...], int, int | None], Writing]
-"""(numbers of the lanes to write, first_lane, seed of the first round or None for that round itself)."""
+Sample = Callable[[tuple[int, ...], int, int | None, int], Writing]
+"""(lanes to write, first_lane, seed of the first round or None for that round itself, which round)."""
+
+
+def hotter(sampling: Sampling, rounds: int) -> Sampling:
+    """`sampling` for lanes that repeated another reply `rounds` times; greedy sampling stays greedy.
+
+    A confident model repeats itself at any temperature: top-p and min-p leave it one token to choose from.
+    They are opened, and XTC takes less likely ways to go on where there are some, which keeps the rest of
+    the reply as sound as it was.
+    """
+    if sampling.temperature == 0 or rounds == 0:
+        return sampling
+    threshold = 0.1 / 4**rounds
+    return replace(sampling, top_p=1.0, min_p=threshold, xtc_probability=0.3, xtc_threshold=threshold)
 
 
 def same_text(text: str) -> str:
@@ -38,7 +52,7 @@ def distinct_replies(
     seed: int | None = None
     used = 0
     for round_number in range(ROUNDS + 1):
-        writing = sample(numbers, used, seed)
+        writing = sample(numbers, used, seed, round_number)
         yield from writing.run()
         if seed is None and writing.started is not None:
             seed = writing.started.seed

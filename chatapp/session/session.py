@@ -15,7 +15,7 @@ from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
 from chatapp.engine.base import AdapterSpec, Engine, ModelInfo, ModelSpec, Request
-from chatapp.session.alternatives import distinct_replies
+from chatapp.session.alternatives import distinct_replies, hotter
 from chatapp.session.judging import rank_and_show
 from chatapp.session.stores import Stores
 from chatapp.session.undo import UndoStack
@@ -169,8 +169,8 @@ class Session:
             turns = self.turns(prompt)
             model = self.prepare()
 
-            def sample(numbers: tuple[int, ...], first_lane: int, seed: int | None) -> Writing:
-                chosen = wanted if seed is None else replace(wanted, seed=seed)
+            def sample(numbers: tuple[int, ...], first_lane: int, seed: int | None, rounds: int) -> Writing:
+                chosen = hotter(wanted if seed is None else replace(wanted, seed=seed), rounds)
                 request = Request(turns, chosen, lanes=len(numbers), first_lane=first_lane)
                 return self._writing(message, request, model, numbers, activate=False)
 

@@ -121,8 +121,12 @@ class Writing:
         return Finished(lane.reply, lane.number, speed(provenance))
 
     def _seal(self, lane: Lane, reason: FinishReason, provenance: Provenance) -> None:
-        lane.reply = self.stores.here().conversations.finish(lane.reply.id, lane.text, reason, provenance)
+        conversations = self.stores.here().conversations
+        lane.reply = conversations.finish(lane.reply.id, lane.text, reason, provenance)
         lane.finished = True
+        if reason in ("cancelled", "error") and not lane.text:
+            # Ended before its first word: there is nothing to show, and the prompt stands unanswered.
+            conversations.delete_message(lane.reply.id)
 
 
 def speed(provenance: Provenance) -> float | None:

@@ -267,3 +267,10 @@ def m0003_search(db: Database) -> None:
         """,
     ):
         db.execute(statement)
+
+
+@migrations()
+def m0004_xtc(db: Database) -> None:
+    """The sampler that makes alternatives differ."""
+    db.execute("ALTER TABLE replies ADD COLUMN xtc_probability REAL NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE replies ADD COLUMN xtc_threshold REAL NOT NULL DEFAULT 0.1")

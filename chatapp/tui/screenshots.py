@@ -22,6 +22,7 @@ from textual.pilot import Pilot
 
 from chatapp.core.paths import Paths
 from chatapp.core.settings import Settings
+from chatapp.core.types import Sampling
 from chatapp.engine.base import Engine, Request
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
@@ -166,12 +167,15 @@ SCENES = (
 def _house(root: Path, theme: str, real: bool) -> House:
     paths = Paths(root / "config", root / "data", root / "state", root / "cache")
     engine: Engine | None = None if real else ScriptedEngine(_answer, pace=0)
-    return House(paths, Settings(theme=theme), engine)
+    return House(paths, Settings(theme=theme, sampling=Sampling(seed=7)), engine)
 
 
-def seed_store(house: House) -> None:
-    """A few conversations, the newest of them ranked once and with code in it."""
+def seed_store(house: House, real: bool) -> None:
+    """A few conversations; with the embedded model one about what it knows."""
     settings = replace(house.settings, theme="chatapp-dark")
+    if real:
+        _talk(house, settings, ["What can you do?", "How do I say that two replies are equally good?"])
+        return
     for title in _OTHERS:
         _talk(house, settings, [title])
     _talk(
@@ -203,7 +207,7 @@ async def take(scene: Scene, size: tuple[int, int], theme: str, out: Path, real:
     with tempfile.TemporaryDirectory(prefix="chatapp-pictures-") as folder:
         house = _house(Path(folder), theme, real)
         if scene.resume:
-            await asyncio.to_thread(seed_store, house)
+            await asyncio.to_thread(seed_store, house, real)
         random.seed(7)
         app = ChatApp(house, resume="last" if scene.resume else None)
         async with app.run_test(size=size) as pilot:
@@ -232,16 +236,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--real", action="store_true", help="use the embedded model")
     parser.add_argument("--scene", action="append", help="only these scenes")
-    parser.add_argument("--size", action="append", help="only these sizes, as 80x24")
+    parser.add_argument("--size", action="append", help="these sizes instead, as 100x30")
     parser.add_argument("--theme", action="append", choices=THEMES, help="only these themes")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    sizes = [(int(w), int(h)) for w, h in (size.split("x") for size in given.size or ())] or SIZES
     for scene in SCENES:
         if given.scene and scene.name not in given.scene:
             continue
-        for size in SIZES:
-            if given.size and f"{size[0]}x{size[1]}" not in given.size:
-                continue
+        for size in sizes:
             for theme in given.theme or THEMES:
                 file = asyncio.run(take(scene, size, theme, given.out, given.real))
                 rasterise(file)

@@ -24,6 +24,8 @@ Job = Callable[["Session"], T]
 
 _FRAME = 1 / 40
 """Seconds between two batches of a stream: drawing more often than that serves nobody."""
+_SLOWEST_FRAME = 0.3
+"""What it may grow to where drawing is slow: a long code block is highlighted anew with each batch."""
 
 
 class SessionThread:
@@ -61,6 +63,7 @@ class SessionThread:
         loop = asyncio.get_running_loop()
         arrived = asyncio.Event()
         inbox: deque[Update] = deque()
+        frame = _FRAME
 
         def run() -> None:
             for update in request(self._session()):
@@ -77,7 +80,10 @@ class SessionThread:
             if batch := [inbox.popleft() for _ in range(len(inbox))]:
                 yield batch
             if not running.done():
-                await asyncio.sleep(_FRAME)
+                slept = loop.time()
+                await asyncio.sleep(frame)
+                late = loop.time() - slept - frame
+                frame = min(max(_FRAME, 2 * late), _SLOWEST_FRAME)
                 if inbox:
                     arrived.set()
         await running
@@ -113,3 +119,21 @@ class SessionThread:
                 future.set_result(job(self._session()))
             except BaseException as error:  # handed to whoever waits for the result
                 future.set_exception(error)
+
+
+def joined(batch: list[Update]) -> list[Update]:
+    """The same batch with the pieces of each reply in one piece, as each piece costs a drawing."""
+    from chatapp.session.updates import Text
+
+    result: list[Update] = []
+    text: dict[int, Text] = {}
+    for update in batch:
+        if isinstance(update, Text):
+            before = text.get(update.reply_id)
+            delta = update.delta if before is None else before.delta + update.delta
+            text[update.reply_id] = Text(update.reply_id, update.lane, delta)
+        else:
+            result += text.values()
+            text.clear()
+            result.append(update)
+    return [*result, *text.values()]

@@ -26,7 +26,7 @@ LOSS_LIMIT = 0.25
 
 def test_the_screen_outlives_its_engine(tmp_path: Path) -> None:
     # A random model of some width writes slowly and seldom ends by itself: a kill hits it in mid-stream.
-    model = make_model(tmp_path / "slow.gguf", n_ctx=4096, width=1024, layers=12, endless=True)
+    model = make_model(tmp_path / "slow.gguf", n_ctx=1024, width=1024, layers=12, endless=True)
     environment = {**os.environ, "CHATAPP_HOME": str(tmp_path), "CHATAPP_MODEL": str(model)}
     rng = random.Random(0)
     with Terminal([sys.executable, "-m", "chatapp"], environment, 100, 30) as terminal:
@@ -76,7 +76,7 @@ def test_a_killed_program_loses_no_prompt_and_hardly_any_reply(tmp_path: Path) -
     assert max(losses) <= LOSS_LIMIT
 
 
-def wait_for_text(home: Path, number: int, seconds: float = 30) -> str:
+def wait_for_text(home: Path, number: int, seconds: float = 60) -> str:
     """Wait until that many replies are there and the newest has some text."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -89,7 +89,8 @@ def wait_for_text(home: Path, number: int, seconds: float = 30) -> str:
 
 def workers(parent: int) -> list[int]:
     """Process ids of the engine processes that belong to this program."""
-    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    command = ["ps", "-ww", "-eo", "pid=,ppid=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     return [int(pid) for pid, owner, args in rows if int(owner) == parent and "chatapp.engine.worker" in args]
 

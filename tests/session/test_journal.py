@@ -58,7 +58,7 @@ def test_text_is_in_the_database_while_the_engine_keeps_still(tmp_path: Path) ->
     assert median(engine.waited) < 0.25
 
 
-def test_a_fast_model_is_written_five_times_a_second_at_most(tmp_path: Path) -> None:
+def test_a_fast_model_is_written_ten_times_a_second_at_most(tmp_path: Path) -> None:
     path = tmp_path / "chatapp.db"
     written: list[float] = []
 
@@ -84,8 +84,8 @@ def test_a_fast_model_is_written_five_times_a_second_at_most(tmp_path: Path) -> 
                 journal.write(reply, "text so far")
                 time.sleep(0.001)
         list(updates)
-    assert 2 <= len(written) <= 5
-    assert min(b - a for a, b in pairwise(written)) > 0.19
+    assert 2 <= len(written) <= 11
+    assert min(b - a for a, b in pairwise(written)) > 0.09
 
 
 _KILLED = """

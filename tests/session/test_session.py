@@ -10,6 +10,7 @@ from chatapp.core.errors import EngineDied, EngineError, UsageError
 from chatapp.core.types import Message, Sampling, Turn
 from chatapp.engine.base import AdapterSpec
 from chatapp.engine.scripted import ScriptedEngine
+from chatapp.session.alternatives import ROUNDS
 from chatapp.session.session import Session
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Text
 from chatapp.store.database import Store
@@ -190,7 +191,7 @@ def test_a_model_that_knows_one_sentence_gives_one(build: Build) -> None:
     session = build(engine)
     prompt = session.begin("Well?")
     updates = list(session.alternatives(prompt.id, 3))
-    assert len(engine.requests) == 4
+    assert len(engine.requests) == 1 + ROUNDS
     assert {each.lane for each in updates if isinstance(each, Removed)} == {1, 2}
     assert [each.text for each in session.messages()] == ["Well?", "Yes."]
 

@@ -15,7 +15,7 @@ HOSTILE = [
     "[/red] [bold]x[/] [[ ]] [@click=app.quit]q[/]",
     "[/",
     ESCAPES,
-    "```python\nnever closed [/red]\n" + "x = 1\n" * 300,
+    "```python\nnever closed [/red]\n" + "x = 1\n" * 60,
     "| a | b |\n| --- | --- |\n| [/red] | [bold] |\n| `[/` | x |",
     "<script>alert(1)</script> <b>html</b>",
     "\ud800 lone surrogate".encode("utf-8", "replace").decode(),

@@ -124,6 +124,8 @@ class ChatPage(Screen[None]):
 
     async def _show_path(self) -> None:
         taken = await self.session.do(snapshot.take)
+        if not self.query(StatusBar):
+            return  # the screen was taken down meanwhile
         self.snapshot = taken
         for welcome in self.query(Welcome):
             await welcome.remove()
@@ -135,6 +137,8 @@ class ChatPage(Screen[None]):
         self._show_status(taken)
 
     def _show_status(self, taken: Snapshot) -> None:
+        if not self.query(StatusBar):
+            return  # the screen was taken down meanwhile
         status = self.query_one(StatusBar)
         status.title = taken.conversation.title if taken.conversation else ""
         status.adapter = taken.adapter or ""

@@ -22,7 +22,7 @@ from chatapp.core.sanitize import terminal_safe
 from chatapp.core.types import Message, Ranking, Tiers
 from chatapp.preferences.keys import Ordering
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
-from chatapp.tui.session_thread import SessionThread
+from chatapp.tui.session_thread import SessionThread, joined
 from chatapp.tui.widgets.lane import Lane, LaneText
 from chatapp.tui.widgets.lanes import WIDE, columns, row_height, stacked_heights
 
@@ -123,7 +123,7 @@ class Ranker(Vertical, can_focus=True):
                 ):
                     if not self.is_attached:
                         return
-                    for update in batch:
+                    for update in joined(batch):
                         await self._take(update)
                     await self._pace()
         except ChatappError as error:

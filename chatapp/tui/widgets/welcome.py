@@ -10,7 +10,7 @@ from textual.widgets import Static
 _STEPS = (
     ("1", "ask it something"),
     ("2", "press ^R at its answer, then number the replies, best first"),
-    ("3", "after some rankings, in a shell: chatapp train"),
+    ("3", "what you rank is kept to train on; in a shell: chatapp rankings stats"),
     ("4", "a bigger model: ^O, any GGUF file will do"),
 )
 

@@ -102,8 +102,9 @@ def render(work: Path, gguf: Path, note: str) -> str:
                     [[k, v["assistant"], v["all"], f"{v['tokens']:,}"]
                      for k, v in loss.items()])
     lines += ["## Probes", "", "Questions that training never saw. Greedy is "
-              "temperature 0; sampled is temperature 0.7, top-p 0.95, min-p "
-              "0.05, three seeds.", ""]
+              "temperature 0; sampled is the application's default "
+              "(temperature 0.7, top-k 40, top-p 0.95, min-p 0.05, repeat "
+              "penalty 1.1), three seeds.", ""]
     rows = []
     for key, name in (("app_questions", "about the application"),
                       ("dev_questions", "about the application, used while "

@@ -35,12 +35,12 @@ PHASES = [
         "copying": .05, "recall": .10, "app": .17, "contrast": .05, "talk": .05,
         "limits": .06, "errand": .04, "mixed": .03}),
     Phase(0.92, 512, {
-        "sgd": .10, "topical": .07, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
-        "copying": .03, "recall": .10, "app": .32, "contrast": .09, "talk": .06,
-        "limits": .11, "errand": .05, "mixed": .03}),
+        "sgd": .07, "topical": .06, "taskmaster": .01, "oasst": .01, "chatterbot": .01,
+        "copying": .03, "recall": .10, "app": .36, "contrast": .09, "talk": .06,
+        "limits": .12, "errand": .05, "mixed": .03}),
     Phase(1.00, 1024, {
-        "sgd": .10, "topical": .06, "taskmaster": .02, "oasst": .01,
-        "copying": .02, "recall": .10, "app": .26, "contrast": .07, "talk": .05,
+        "sgd": .08, "topical": .06, "taskmaster": .01, "oasst": .01,
+        "copying": .02, "recall": .10, "app": .29, "contrast": .07, "talk": .05,
         "limits": .09, "errand": .05, "mixed": .17}),
 ]
 
