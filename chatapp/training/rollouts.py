@@ -29,7 +29,8 @@ class Guards:
     unfinished: float = 2.0
     """For a reply that was cut off at the limit."""
     unseen_length: float = 2.0
-    """For a reply shorter than any that was ranked, or longer."""
+    """For a reply shorter than any that was ranked, or longer, or of fewer words than `words`."""
+    words: int = 3
     repeated: float = 3.0
     """For a reply all of whose pairs of words are in the replies to every other prompt too; for less in
     proportion. A phrase that fits everywhere is what an over-optimised policy ends with."""
@@ -44,7 +45,7 @@ class Guards:
         value = max(-self.bound, min(self.bound, score))
         if reply.finish_reason != "stop":
             value -= self.unfinished
-        elif not self.shortest <= len(reply.ids) <= self.longest:
+        elif not self.shortest <= len(reply.ids) <= self.longest or len(_words(reply.text)) < self.words:
             value -= self.unseen_length
         return value - self.repeated * repeated
 
@@ -115,8 +116,11 @@ def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:
-    words = re.findall(r"[\w']+", text.casefold())
-    return set(pairwise(words))
+    return set(pairwise(_words(text)))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w']+", text.casefold())
 
 
 def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:

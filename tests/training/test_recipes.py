@@ -113,7 +113,7 @@ def likes(policy: TinyPolicy, token: int) -> float:
             return float(own - policy.model(input_ids=ids).logits[0, -1].log_softmax(-1)[token])
 
 
-NO_GUARD = rollouts.Guards(unfinished=0.0, unseen_length=0.0, repeated=0.0, bound=100.0)
+NO_GUARD = rollouts.Guards(unfinished=0.0, unseen_length=0.0, repeated=0.0, words=0, bound=100.0)
 
 
 class Strongly(Wants):
@@ -211,9 +211,9 @@ def test_guards_and_best_of() -> None:
     sampler = TorchSampler()
     long = sampler._cut([9] * 12)
     short = sampler._cut([9, END])
-    fine = sampler._cut([9, 9, 9, END])
+    fine, two_words = (sampler._cut([*(each + 3 for each in text), END]) for text in (b"a b c", b"abc d"))
     own = rollouts.Guards(shortest=3, longest=8, bound=1.5)
-    assert [own.of(each, 9.0) for each in (long, short, fine)] == [-0.5, -0.5, 1.5]
+    assert [own.of(each, 9.0) for each in (long, short, fine, two_words)] == [-0.5, -0.5, 1.5, -0.5]
     assert rollouts.best_of(Wants(70), RankingRow((1,), ((9, 2), (70, 2), (70, 9, 2)), (0, 0, 0))) == 1
 
 
