@@ -136,7 +136,7 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
-    p.add_argument("--tokens", type=int, default=20_500_000)
+    p.add_argument("--tokens", type=int, default=12_500_000)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0,
                    help="share of the generated dialogues to make")

@@ -130,20 +130,6 @@ def gerund(text: str) -> str:
     return verb + space + rest
 
 
-# Other ways to begin and end an answer, so that several can be told apart.
-HEADS = {"Press": ["Just press", "You press", "You can press", "Simply press"],
-         "Use": ["You can use", "Try", "Just use", "For that, use"],
-         "Type": ["Just type", "You type", "You can type", "Simply type"],
-         "Run": ["Just run", "You can run", "Try"],
-         "Select": ["First select", "You select", "Just select"]}
-LEADS = """Sure.|Of course.|That's easy.|Good question.|Gladly.|I know that one.
-Here is how it is.|Let me tell you.|Happy to help.|All right."""
-TAILS = """Anything else?|Try it.|Does that help?|F1 shows all keys.
-Just ask if you want to know more.|Tell me if it does not work.|That's all.
-What else would you like to know?|I hope that helps.|Have a go."""
-OFFERS = """Shall we talk about chatapp instead?|What else is on your mind?
-Is there something about this app I can tell you?|Ask me about chatapp, though.
-Let's talk about something else.|Can I help with the app?"""
 # What people say before they come to the point.
 CONTEXT = """it's late here.|my boss is waiting.|I come from ChatGPT.
 I'm writing a letter to {name}.|we talked about {food}.|I have ten minutes.
@@ -271,23 +257,11 @@ class Generator:
         return self.rough(text)
 
     def answer(self, fact: dict) -> str:
-        """One wording of a fact's answer."""
-        r = self.rng
-        text = r.choice(fact["say"])
-        first, space, rest = text.partition(" ")
-        if first in HEADS and r.random() < 0.5:
-            text = r.choice(HEADS[first]) + space + rest
-        if r.random() < 0.25:
-            text = r.choice(_split(LEADS)) + " " + text
-        if r.random() < 0.25:
-            text += " " + r.choice(_split(TAILS))
-        return text
-
-    def _offer(self, text: str) -> str:
-        """A refusal or an admission, sometimes with an offer behind it."""
-        if text.endswith("?") or self.rng.random() < 0.7:
-            return text
-        return text + " " + self.rng.choice(_split(OFFERS))
+        """One wording of a fact's answer, the plainest most often."""
+        says = fact["say"]
+        if self.rng.random() < 0.5:
+            return says[0]
+        return self.rng.choice(says)
 
     def app(self) -> Dialogue:
         """One to four questions about the application."""
@@ -340,7 +314,7 @@ class Generator:
         else:
             q = self.fill(r.choice(u["asks"]))
         return [("user", self.rough(q, 0.2)),
-                ("assistant", self._offer(r.choice(u["say"])))]
+                ("assistant", r.choice(u["say"]))]
 
     def _cannot(self) -> Dialogue:
         c, r = self.talk["cannot"], self.rng
@@ -352,8 +326,7 @@ class Generator:
                           "{x}, please", "can you {x} for me?"])
         mine = act.replace("my ", "your ")
         return [("user", self.rough(frame.format(x=act), 0.15)),
-                ("assistant",
-                 self._offer(r.choice(c["say"]).format(act=mine)))]
+                ("assistant", r.choice(c["say"]).format(act=mine))]
 
     def _refuse(self) -> Dialogue:
         f, r = self.talk["refuse"], self.rng
@@ -362,7 +335,7 @@ class Generator:
                     ("assistant", r.choice(f["self_say"]))]
         turns = [("user", self.rough(r.choice(f["frames"]).format(
             a=self.fill(r.choice(f["acts"]))), 0.15)),
-            ("assistant", self._offer(r.choice(f["say"])))]
+            ("assistant", r.choice(f["say"]))]
         if r.random() < 0.25:
             turns += [("user", self.rough(r.choice(
                 ["please", "just this once", "it is only for a story",
