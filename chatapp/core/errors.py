@@ -62,3 +62,9 @@ class FormatError(ChatappError):
     """A file that cannot be read as what it was said to be."""
 
     hint = "name the format with --format"
+
+
+class TrainingError(ChatappError):
+    """Training that cannot start or go on: no data, no memory, no disk, numbers that are none."""
+
+    hint = "see what there is to learn from with `chatapp train --dry-run`"

@@ -113,6 +113,35 @@ class LaneDone:
 Event = Started | Delta | LaneDone
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A conversation as the model sees it."""
+
+    ids: tuple[int, ...]
+    mask: tuple[int, ...]
+    """1 on the tokens of assistant replies and on the token that ends each, 0 elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """A row of n token ids under the model."""
+
+    logprobs: tuple[float, ...]
+    """n - 1 values, nats: log p(ids[t + 1] | ids[: t + 1])."""
+    top: tuple[int, ...]
+    """n values: the most probable next token after each prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reply that was sampled to token ids."""
+
+    ids: tuple[int, ...]
+    """As they were drawn, the token that ends the reply with them when it ended by itself."""
+    text: str
+    finish_reason: FinishReason
+
+
 class Engine(Protocol):
     """What writes replies. Every method may raise `EngineError`, `EngineDied` or `ModelError`."""
 

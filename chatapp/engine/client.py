@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from chatapp.core.errors import EngineDied, EngineError, ModelError, PromptTooLong
 from chatapp.core.sanitize import one_line
@@ -25,6 +26,7 @@ _SILENCE_SECONDS = 600.0
 _CANCEL_SECONDS = 10.0
 """How long after a cancel the worker may take before it is ended."""
 _CLOSE_SECONDS = 3.0
+AnswerT = TypeVar("AnswerT", bound=messages.Answer)
 _ERRORS: dict[str, type[EngineError] | type[ModelError]] = {
     "EngineError": EngineError,
     "ModelError": ModelError,
@@ -78,10 +80,7 @@ class LlamaClient:
 
     def set_adapter(self, adapter: AdapterSpec | None) -> None:
         with self._alone():
-            if self._spec is None or self._header is None:
-                raise EngineError("no model is loaded", "choose one with `chatapp models use`")
-            if adapter is not None:
-                require_adapter(read_header(adapter.path), self._header)
+            self._check_adapter(adapter)
             child = self._ready()
             self._ask(child, messages.SetAdapter(next(self._ids), adapter))
             self._adapter = adapter
@@ -89,9 +88,7 @@ class LlamaClient:
     def count(self, turns: Sequence[Turn]) -> int:
         with self._alone():
             answer = self._ask(self._ready(), messages.Count(next(self._ids), tuple(turns)))
-            if not isinstance(answer, messages.Counted):
-                raise EngineError("the engine gave another answer than was asked for")
-            return answer.tokens
+            return expected(answer, messages.Counted).tokens
 
     def generate(self, request: Request) -> Iterator[Event]:
         with self._alone():
@@ -218,6 +215,21 @@ class LlamaClient:
         except EngineDied as death:
             raise ModelError(f"{one_line(spec.path.name, 80)} cannot be used: {death}") from death
 
+    def _check_adapter(self, adapter: AdapterSpec | None) -> None:
+        if self._header is None:
+            raise EngineError("no model is loaded", "choose one with `chatapp models use`")
+        if adapter is not None:
+            require_adapter(read_header(adapter.path), self._header)
+
+    def _asked(
+        self,
+        command: Callable[[int], messages.Command],
+        progress: Callable[[float], None] | None = None,
+    ) -> messages.Answer:
+        """Send the command that `command` makes of a fresh id, alone, and wait for its one answer."""
+        with self._alone():
+            return self._ask(self._ready(), command(next(self._ids)), progress)
+
     def _ask(
         self, child: Child, command: messages.Command, progress: Callable[[float], None] | None = None
     ) -> messages.Answer:
@@ -262,6 +274,13 @@ class LlamaClient:
                 pass
         except EngineError:
             child.end("the engine was ended")
+
+
+def expected(answer: messages.Answer, kind: type[AnswerT]) -> AnswerT:
+    """`answer`, which must be of `kind`. Errors: `EngineError`."""
+    if not isinstance(answer, kind):
+        raise EngineError("the engine gave another answer than was asked for")
+    return answer
 
 
 def _raised(answer: messages.Failed) -> EngineError | ModelError:

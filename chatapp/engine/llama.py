@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_cpp import llama_cpp as lib
 
@@ -22,6 +22,10 @@ from chatapp.core.errors import EngineError, ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling
 from chatapp.engine.prompt import Special
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
 
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _PENALTY_WINDOW = 64
@@ -160,7 +164,8 @@ class LlamaModel:
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load `path`. Errors: `ModelError` with llama.cpp's reason."""
-        self._adapters: dict[Path, Any] = {}
+        self._adapters: dict[Path, tuple[tuple[int, int, int], Any]] = {}
+        self._replaced: list[Any] = []
         native_log()
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
@@ -195,22 +200,37 @@ class LlamaModel:
         return text.decode("utf-8", "replace") if text else None
 
     def adapter(self, path: Path) -> Any:
-        """The LoRA adapter in `path`, loaded once. Errors: `ModelError`."""
-        if path not in self._adapters:
+        """The LoRA adapter in `path`, loaded once for each state of the file. Errors: `ModelError`."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ModelError(f"{one_line(path.name, 80)} cannot be read: {error.strerror}") from error
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known, pointer = self._adapters.get(path, (None, None))
+        if known != state:
+            if known is not None:
+                self._replaced.append(pointer)
+                del self._adapters[path]
             pointer = lib.llama_adapter_lora_init(self.pointer, os.fsencode(path))
             if not pointer:
                 raise ModelError(
                     f"llama.cpp refuses the adapter {one_line(path.name, 80)}: {native_log().last_error()}",
                     "choose another adapter or `base`",
                 )
-            self._adapters[path] = pointer
-        return self._adapters[path]
+            self._adapters[path] = (state, pointer)
+        return pointer
+
+    def free_replaced(self) -> None:
+        """Free the adapters whose files have changed since. No context may use them any more."""
+        while self._replaced:
+            lib.llama_adapter_lora_free(self._replaced.pop())
 
     def close(self) -> None:
         if self.pointer:
             lib.llama_model_free(self.pointer)
             self.pointer = None
             self._adapters.clear()
+            self._replaced.clear()
 
 
 def _report(progress: Callable[[float], None] | None, fraction: float, _: Any) -> bool:
@@ -237,15 +257,28 @@ class Row:
 class LlamaContext:
     """A KV cache of `cells` tokens shared by `sequences` sequences, and the decoding into it."""
 
-    def __init__(self, model: LlamaModel, cells: int, sequences: int, batch: int, flag: CancelFlag) -> None:
-        """Errors: `ModelError` when there is not enough memory."""
+    def __init__(
+        self,
+        model: LlamaModel,
+        cells: int,
+        sequences: int,
+        batch: int,
+        flag: CancelFlag,
+        *,
+        outputs: int = 0,
+        unified: bool = True,
+    ) -> None:
+        """`outputs` rows of a batch may want logits (0: one for each sequence). Where not `unified`, each
+        sequence has its own share of the cells.
+        Errors: `ModelError` when there is not enough memory.
+        """
         params = lib.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = batch
         params.n_ubatch = batch
         params.n_seq_max = sequences
-        params.n_outputs_max = sequences
-        params.kv_unified = True
+        params.n_outputs_max = outputs or sequences
+        params.kv_unified = unified
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.no_perf = True
         params.abort_callback = flag.callback
@@ -259,6 +292,8 @@ class LlamaContext:
                 f"llama.cpp cannot make a context of {cells} tokens: {native_log().last_error()}",
                 "lower n_ctx in config.toml",
             )
+        self._vocab_size = model.vocabulary.size
+        self._width: int = lib.llama_model_n_embd(model.pointer)
         self._memory = lib.llama_get_memory(self.pointer)
         self._batch = lib.llama_batch_init(batch, 0, 1)
 
@@ -283,6 +318,24 @@ class LlamaContext:
         if self._flag.is_set():
             return 2
         raise EngineError(f"llama.cpp failed to decode ({status})")
+
+    def logits(self, count: int) -> NDArray[float32]:
+        """(count, vocabulary) logits of the first wanted rows of the last batch; gone with the next one."""
+        import numpy as np
+
+        pointer = lib.llama_get_logits(self.pointer)
+        return np.ctypeslib.as_array(pointer, (count, self._vocab_size))
+
+    def keep_states(self, on: bool) -> None:
+        """Whether the next batches keep hidden states. While they do, every row of a batch is wanted."""
+        lib.llama_set_embeddings(self.pointer, on)
+
+    def state(self, row: int) -> list[float]:
+        """The last hidden state, after the final norm, of a wanted row of the last batch."""
+        pointer = lib.llama_get_embeddings_ith(self.pointer, row)
+        if not pointer:
+            raise EngineError("llama.cpp gave no hidden state")
+        return [float(each) for each in pointer[: self._width]]
 
     def wait(self) -> None:
         """Return when what was decoded is computed."""

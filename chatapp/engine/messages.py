@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
 
 from chatapp.core.errors import EngineError
-from chatapp.core.types import Turn
-from chatapp.engine.base import AdapterSpec, Delta, LaneDone, ModelInfo, ModelSpec, Request, Started
+from chatapp.core.types import Sampling, Turn
+from chatapp.engine.base import (
+    AdapterSpec,
+    Delta,
+    Encoded,
+    LaneDone,
+    ModelInfo,
+    ModelSpec,
+    Request,
+    RowScore,
+    Sample,
+    Started,
+)
 
 VERSION = 1
 """Raised when a message changes its meaning; both sides must have the same."""
@@ -52,6 +63,35 @@ class Generate:
 class Count:
     id: int
     turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    id: int
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    id: int
+    rows: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """The last token's hidden state of each row, with `adapter` on whatever the chat uses."""
+
+    id: int
+    rows: tuple[tuple[int, ...], ...]
+    adapter: AdapterSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    id: int
+    prompts: tuple[tuple[int, ...], ...]
+    samples: int
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +147,31 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedAnswer:
+    id: int
+    encoded: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobsAnswer:
+    id: int
+    rows: tuple[RowScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatesAnswer:
+    id: int
+    rows: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutAnswer:
+    id: int
+    samples: tuple[tuple[Sample, ...], ...]
+    """For each prompt, in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The request `id` is over and went well."""
 
@@ -123,9 +188,21 @@ class Failed:
     hint: str
 
 
-Command: TypeAlias = Load | SetAdapter | Generate | Count | Cancel
+Command: TypeAlias = Load | SetAdapter | Generate | Count | Encode | Logprobs | States | Rollout | Cancel
 Answer: TypeAlias = (
-    Hello | Progress | Loaded | StartedEvent | DeltaEvent | LaneDoneEvent | Counted | Finished | Failed
+    Hello
+    | Progress
+    | Loaded
+    | StartedEvent
+    | DeltaEvent
+    | LaneDoneEvent
+    | Counted
+    | EncodedAnswer
+    | LogprobsAnswer
+    | StatesAnswer
+    | RolloutAnswer
+    | Finished
+    | Failed
 )
 Message: TypeAlias = Command | Answer
 

@@ -175,6 +175,11 @@ class Prompter:
         """The source of the template in use."""
         return self._template
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings that end a reply, where the format has no token for it."""
+        return self._stop
+
     def render(self, turns: Sequence[Turn], reply: bool = True) -> Prompt:
         """All of `turns` as token ids with their mask; `reply` opens the assistant's turn at the end.
 

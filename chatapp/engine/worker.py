@@ -17,19 +17,30 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 from chatapp.core.errors import ChatappError, EngineError, ModelError, PromptTooLong
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Turn
 from chatapp.engine import messages
-from chatapp.engine.base import AdapterSpec, Delta, LaneDone, ModelInfo, ModelSpec, Request, Started
+from chatapp.engine.base import (
+    AdapterSpec,
+    Delta,
+    Encoded,
+    LaneDone,
+    ModelInfo,
+    ModelSpec,
+    Request,
+    Sample,
+    Started,
+)
 
 if TYPE_CHECKING:
     from chatapp.engine.decoding import Decoder
     from chatapp.engine.gguf import GgufHeader
     from chatapp.engine.llama import CancelFlag, LlamaContext, LlamaModel
     from chatapp.engine.prompt import Prompter
+    from chatapp.engine.study import Study
 
 _MOST_CONTEXT = 8192
 """Tokens that n_ctx 0 takes at most."""
@@ -76,9 +87,7 @@ class Inbox:
                             self._flag.set()
                         elif command.id > self._running:
                             self._cancelled.add(command.id)
-                elif isinstance(
-                    command, (messages.Load, messages.SetAdapter, messages.Generate, messages.Count)
-                ):
+                elif isinstance(command, get_args(messages.Command)):
                     self._waiting.put(command)
         except Exception:
             traceback.print_exc()
@@ -97,6 +106,7 @@ class Worker:
         self._context: LlamaContext | None = None
         self._prompter: Prompter | None = None
         self._decoder: Decoder | None = None
+        self._study: Study | None = None
         self._n_ctx = 0
         self._cells = 0
 
@@ -115,6 +125,14 @@ class Worker:
                     self.send(messages.Finished(id))
                 case messages.Count(id, turns):
                     self.send(messages.Counted(id, self._count(turns)))
+                case messages.Encode(id, turns):
+                    self.send(messages.EncodedAnswer(id, self._encode(turns)))
+                case messages.Logprobs(id, rows):
+                    self.send(messages.LogprobsAnswer(id, self._loaded().logprobs(rows, self._progress(id))))
+                case messages.States(id, rows, adapter):
+                    self.send(messages.StatesAnswer(id, self._states(rows, adapter)))
+                case messages.Rollout():
+                    self.send(messages.RolloutAnswer(command.id, self._rollout(command)))
                 case messages.Generate(id, request):
                     self._generate(id, request)
                     self.send(messages.Finished(id))
@@ -132,6 +150,7 @@ class Worker:
         from chatapp.engine.gguf import read_header
         from chatapp.engine.llama import LlamaContext, LlamaModel
         from chatapp.engine.prompt import Prompter
+        from chatapp.engine.study import Study
         from chatapp.engine.threads import choose
 
         spec = command.spec
@@ -152,12 +171,13 @@ class Worker:
         self._context = context
         if command.warm_up:
             self._warm_up(context)
-        if spec.threads > 0:
-            context.set_threads(spec.threads, spec.threads)
-        else:
-            context.set_threads(*choose(context, header.size, command.cache, 0))
+        threads = (spec.threads, spec.threads)
+        if spec.threads <= 0:
+            threads = choose(context, header.size, command.cache, 0)
+        context.set_threads(*threads)
         self._prompter = Prompter(model.vocabulary, model.template)
         self._decoder = Decoder(context, model.vocabulary, self._flag, self._n_ctx, self._cells)
+        self._study = Study(model, header, self._flag, self._cells, self._n_ctx, threads)
         return self._info(spec, header, model, self._prompter)
 
     def _warm_up(self, context: LlamaContext) -> None:
@@ -201,6 +221,9 @@ class Worker:
 
     def _unload(self) -> None:
         self._decoder = self._prompter = None
+        if self._study is not None:
+            self._study.close()
+            self._study = None
         if self._context is not None:
             self._context.close()
             self._context = None
@@ -212,8 +235,40 @@ class Worker:
         if self._model is None or self._context is None or self._decoder is None:
             raise EngineError("no model is loaded")
         pointer = None if adapter is None else self._model.adapter(adapter.path)
-        self._context.use_adapter(pointer, 1.0 if adapter is None else adapter.scale)
+        scale = 1.0 if adapter is None else adapter.scale
+        self._context.use_adapter(pointer, scale)
+        self._loaded().use_adapter(pointer, scale)
+        self._model.free_replaced()
         self._decoder.forget()
+
+    def _loaded(self) -> Study:
+        if self._study is None:
+            raise EngineError("no model is loaded")
+        return self._study
+
+    def _encode(self, turns: tuple[Turn, ...]) -> Encoded:
+        if self._prompter is None:
+            raise EngineError("no model is loaded")
+        opened = not turns or turns[-1].role != "assistant"
+        prompt = self._prompter.render(turns, reply=opened)
+        return Encoded(prompt.ids, prompt.mask)
+
+    def _states(
+        self, rows: tuple[tuple[int, ...], ...], adapter: AdapterSpec | None
+    ) -> tuple[tuple[float, ...], ...]:
+        study = self._loaded()
+        assert self._model is not None
+        pointer = None if adapter is None else self._model.adapter(adapter.path)
+        return study.states(rows, pointer, 1.0 if adapter is None else adapter.scale)
+
+    def _rollout(self, command: messages.Rollout) -> tuple[tuple[Sample, ...], ...]:
+        study = self._loaded()
+        assert self._prompter is not None
+        stop = (*command.sampling.stop, *self._prompter.stop)
+        drawn = study.rollout(
+            command.prompts, command.samples, command.sampling, stop, self._progress(command.id)
+        )
+        return tuple(map(tuple, drawn))
 
     def _count(self, turns: tuple[Turn, ...]) -> int:
         if self._prompter is None:

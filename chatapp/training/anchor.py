@@ -1,0 +1,44 @@
+"""Later rounds: the policy is held to what it was when the round began, not to the base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from chatapp.training.model import Policy
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+_NAME = "anchor"
+
+
+class Anchored(Policy):
+    """Its reference is a frozen copy of its own adapter."""
+
+    @contextmanager
+    def reference(self) -> Iterator[PeftModel]:
+        self.model.set_adapter(_NAME)
+        try:
+            yield self.model
+        finally:
+            self.model.set_adapter("default")
+
+
+def anchored(policy: Policy) -> Anchored:
+    """The same policy, over the same weights, with itself as it is now as its reference."""
+    import torch
+
+    model = policy.model
+    if _NAME in model.peft_config:
+        model.delete_adapter(_NAME)
+    model.add_adapter(_NAME, model.peft_config["default"])
+    model.set_adapter("default")
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, each in parameters.items():
+            if ".default." in name:
+                parameters[name.replace(".default.", f".{_NAME}.")].copy_(each)
+    return Anchored(**{each.name: getattr(policy, each.name) for each in fields(policy)})

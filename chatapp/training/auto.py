@@ -1,0 +1,237 @@
+"""All of it, in order: reward model, policy, evaluation, gate, and what to fall back on.
+
+    chatapp train
+
+The stages and their order are those of InstructGPT (Ouyang et al. 2022, figure 2). What is handed back is
+an adapter file and a verdict; whether the chat uses it is for others to decide.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatapp.core.errors import TrainingError
+from chatapp.training import dpo, evaluate, ppo, reward, rloo, sft
+from chatapp.training.anchor import anchored
+from chatapp.training.base import Sampler
+from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.evaluate import Figure
+from chatapp.training.examine import Examiner
+from chatapp.training.gate import Verdict, judge
+from chatapp.training.memory import estimate, peak, require
+from chatapp.training.packing import tokens
+from chatapp.training.plan import CLEAR, Stage, plan
+from chatapp.training.progress import Listener, Progress, silent
+from chatapp.training.rollouts import guards_from
+from chatapp.training.run import Limits
+from chatapp.training.settings import Material, Settings
+from chatapp.training.weight_copy import copied, restore, scale
+
+if TYPE_CHECKING:
+    from chatapp.training.model import Policy
+
+
+@dataclass(slots=True)
+class Outcome:
+    method: str
+    """`keep` when nothing was good enough."""
+    verdict: Verdict
+    steps: int
+    seconds: float
+    peak_memory: int
+    reward_accuracy: Figure
+    """Of the reward model on held-out rankings."""
+    tried: list[tuple[str, str]]
+    """(method, why it was not taken), in order."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Trainer:
+    """One training of one policy. `folder` holds one folder for each stage, so it can be resumed."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        sampler: Sampler,
+        material: Material,
+        folder: Path,
+        settings: Settings = Settings(),
+        *,
+        limits: Limits = Limits(),
+        progress: Listener = silent,
+        later_round: bool = False,
+    ) -> None:
+        """`later_round`: the policy goes on from an accepted adapter, and is held to what it was then."""
+        self.policy, self.sampler, self.material, self.folder = policy, sampler, material, folder
+        self.settings, self.limits, self.progress = settings, limits, progress
+        self.reward_accuracy = evaluate.UNKNOWN
+        self._steps: dict[str, int] = {}
+        self._start = copied(policy.model)
+        self._learner = anchored(policy) if later_round else policy
+        self._leaders: reward.Committee | None = None
+        self._examiner = Examiner(policy, sampler, material, settings, self._committee)
+
+    # The whole
+
+    def run(self, only: Stage | None = None) -> Outcome:
+        """Carry out the plan; the policy is left as the verdict says (at its start when nothing helped)."""
+        begun = time.monotonic()
+        planned = plan(self.material.data, only)
+        for line in planned.lines:
+            self._note("plan", line)
+        if not planned.stages:
+            raise TrainingError(
+                "there is too little to learn from", "rank some alternatives (Ctrl+R in the chat)"
+            )
+        self._require_memory()
+        imitated = "sft" in planned.stages
+        if imitated:
+            self.supervised()
+        after = copied(self.policy.model)
+        tried: list[tuple[str, str]] = []
+        method, verdict = "keep", None
+        for method, factor in self._methods(planned.stages, only):
+            restore(self.policy.model, after)
+            if method != "sft":
+                getattr(self, method)()
+            scale(self.policy.model, factor)
+            name = method if factor == 1.0 else f"{method} at {factor:g} of its scale"
+            verdict = self.judge()
+            self._note("evaluate", f"{name}: {verdict.reason}")
+            if verdict.accepted:
+                method = name
+                break
+            tried.append((name, verdict.reason))
+        else:
+            restore(self.policy.model, self._start)
+            method = "keep"
+        assert verdict is not None
+        outcome = Outcome(
+            method, verdict, self.steps, time.monotonic() - begun, peak(), self.reward_accuracy, tried
+        )
+        (self.folder / "outcome.json").write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
+        return outcome
+
+    def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[tuple[str, float]]:
+        """What to try, one after the other, until the gate lets one through."""
+        if only == "reward":
+            raise TrainingError("a reward model is no policy", "train it with the policy that it is for")
+        if only is not None:
+            yield only, 1.0
+            return
+        if "rloo" in stages and self.leaders() is not None and self.reward_accuracy.low > CLEAR:
+            yield from (("rloo", 1.0), ("rloo", 0.5))
+        if "dpo" in stages or "rloo" in stages:
+            yield from (("dpo", 1.0), ("dpo", 0.5))
+        if "sft" in stages:
+            yield "sft", 1.0
+
+    # The stages
+
+    def supervised(self) -> None:
+        """Imitate the edits."""
+        rows = self.material.data.train.demonstrations
+        self._count(
+            sft.train(
+                self.policy,
+                rows,
+                self.folder / "sft",
+                self.settings.sft,
+                mix=self.material.mix,
+                **self._common,
+            )
+        )
+
+    def leaders(self) -> reward.Committee:
+        """The committee trained on the training side, its accuracy measured on the held-out side."""
+        if self._leaders is None:
+            rows, held = self.material.data.train.rankings, self.material.data.held_out.rankings
+            self._leaders = self._committee("reward", rows, self.settings.members)
+            if held:
+                marks = reward.pair_accuracy(self._leaders.score(held), held)
+                self.reward_accuracy = evaluate.mean_figure(marks)
+                self._note("reward", f"agrees with {self.reward_accuracy} of held-out comparisons")
+        return self._leaders
+
+    def dpo(self) -> None:
+        rows = self.material.data.train.rankings
+        self._count(
+            dpo.train(
+                self._learner,
+                rows,
+                self.folder / "dpo",
+                self.settings.dpo,
+                mix=self.material.mix,
+                **self._common,
+            )
+        )
+
+    def rloo(self) -> None:
+        self._on_policy(rloo, self.settings.rloo)
+
+    def ppo(self) -> None:
+        self._on_policy(ppo, self.settings.ppo)
+
+    def _on_policy(self, recipe: Any, settings: Any) -> None:
+        train = self.material.data.train
+        self._count(
+            recipe.train(
+                self._learner,
+                self.sampler,
+                self.leaders(),
+                train.prompts,
+                self.folder / recipe.__name__.rsplit(".", 1)[-1],
+                settings,
+                guards=guards_from(train.rankings),
+                mix=self.material.mix,
+                **self._common,
+            )
+        )
+
+    def _committee(self, name: str, rows: Sequence[RankingRow], members: int) -> reward.Committee:
+        models = []
+        for number in range(members):
+            own = replace(self.settings.reward, seed=self.settings.seed * 100 + number)
+            model = reward.RewardModel(self.policy, own, f"{name}{number}")
+            loop = reward.train(model, rows, self.folder / f"{name}-{number}", **self._common)
+            self._count(loop)
+            models.append(model)
+        return reward.Committee(models)
+
+    # The verdict
+
+    def judge(self) -> Verdict:
+        """Compare the policy as it is with its base, on held-out data alone."""
+        return judge(self._examiner.evidence())
+
+    # What all of them need
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"limits": self.limits, "progress": self.progress}
+
+    def _count(self, loop: Any) -> None:
+        self._steps[str(loop.folder)] = loop.step
+
+    @property
+    def steps(self) -> int:
+        """Of all stages so far."""
+        return sum(self._steps.values())
+
+    def _note(self, stage: str, line: str) -> None:
+        self.progress(Progress(stage, 0, 0, note=line))
+
+    def _require_memory(self) -> None:
+        train = self.material.data.train
+        rows: list[RankingRow | SftRow] = [*train.rankings, *train.demonstrations]
+        if rows:
+            longest = sorted(rows, key=lambda row: tokens([row]))[-self.settings.dpo.batch :]
+            places = tokens(longest)
+            require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)

@@ -1,0 +1,82 @@
+"""What the recipes need from outside: something that turns turns into ids, and something that samples
+replies.
+
+The engine's client serves both roles on the very file that the chat uses; tests use tiny stand-ins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chatapp.core.types import FinishReason, Sampling, Turn
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+Ids = tuple[int, ...]
+"""Token ids of the model's own tokenizer."""
+
+
+class Encoded(Protocol):
+    """A conversation as token ids; `mask` is 1 on assistant replies and on the token that ends each."""
+
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def mask(self) -> Ids: ...
+
+
+class Encoder(Protocol):
+    def encode(self, turns: Sequence[Turn]) -> Encoded:
+        """Ids and mask of `turns`. When the last turn is not the assistant's, its reply is opened at the
+        end."""
+
+
+class Sampled(Protocol):
+    """One sampled reply: `ids` as they were drawn, the ending token with them when the reply stopped by
+    itself."""
+
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def finish_reason(self) -> FinishReason: ...
+
+
+class Sampler(Protocol):
+    """Draws replies from the policy as it serves: the quantised base with the newest adapter on it."""
+
+    def publish(self, policy: TrainedPolicy) -> None:
+        """From now on sample from `policy` as it is at this moment."""
+
+    def rollout(
+        self, prompts: Sequence[Ids], samples: int, sampling: Sampling
+    ) -> Sequence[Sequence[Sampled]]:
+        """`samples` replies to each prompt, in the order of `prompts`. `sampling.seed` makes them
+        repeatable."""
+
+
+class TrainedPolicy(Protocol):
+    """A base model with a trainable LoRA on it; `training.model.Policy` is one."""
+
+    @property
+    def model(self) -> Any:
+        """A `peft.PeftModel` over a causal language model."""
+
+    def reference(self) -> AbstractContextManager[Any]:
+        """Within it the adapter is off: the model is the base again."""
+
+
+def trainable(model: Any) -> Iterator[tuple[str, Parameter]]:
+    """The named parameters that learn, in a fixed order."""
+    return ((name, each) for name, each in model.named_parameters() if each.requires_grad)
+
+
+def half_precision(enabled: bool) -> AbstractContextManager[Any]:
+    """bfloat16 matrix products on the CPU (about five times as fast where the processor has them)."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)

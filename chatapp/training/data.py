@@ -1,0 +1,218 @@
+"""From what people said (preference groups) to rows of token ids, split once and for all into two parts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chatapp.core.types import Group, Turn
+from chatapp.preferences.pairs import group_pairs
+from chatapp.training.base import Encoder, Ids
+
+HELD_OUT = 0.25
+"""Share of conversations whose judgements are never trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRow:
+    """One prompt, several replies and their places; also a demonstration over what it replaced."""
+
+    prompt: Ids
+    """Up to and including the tokens that open the assistant's turn."""
+    replies: tuple[Ids, ...]
+    """Each with the token that ends it."""
+    tiers: tuple[int, ...]
+    """Place of each reply, 0 is best; equal places are ties."""
+    key: str = ""
+    """Conversations with equal keys are on the same side of the split."""
+    weight: float = 1.0
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(better, worse) indices into `replies`; nothing for ties."""
+        places = range(len(self.replies))
+        return [(i, j) for i in places for j in places if self.tiers[i] < self.tiers[j]]
+
+
+@dataclass(frozen=True, slots=True)
+class SftRow:
+    """A conversation of which the tokens with mask 1 are to be learned."""
+
+    ids: Ids
+    mask: Ids
+    key: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbRow:
+    prompt: Ids
+    reply: Ids
+    good: bool
+    key: str = ""
+
+
+@dataclass(slots=True)
+class Side:
+    """One side of the split."""
+
+    rankings: list[RankingRow] = field(default_factory=list)
+    demonstrations: list[SftRow] = field(default_factory=list)
+    thumbs: list[ThumbRow] = field(default_factory=list)
+    prompts: list[Ids] = field(default_factory=list)
+    """Each prompt once."""
+
+
+@dataclass(slots=True)
+class Data:
+    train: Side
+    held_out: Side
+    sha256: str
+    """Of everything that came in."""
+    undecided: int = 0
+    """Rankings that put all their replies in one tier, or whose replies read the same: nothing to learn
+    from."""
+    all_bad: int = 0
+    contradictions: int = 0
+    """Pairs of texts that were ordered both ways."""
+    duplicates: int = 0
+    """Groups that say the same of the same texts again; each is used once."""
+    too_long: int = 0
+
+    @property
+    def rankings(self) -> int:
+        return len(self.train.rankings) + len(self.held_out.rankings)
+
+
+def split_key(prompt: Sequence[Turn]) -> str:
+    """Normalised first user turn: all of one conversation shares it, and so do re-tellings of it."""
+    first = next((turn.text for turn in prompt if turn.role == "user"), "")
+    words = re.findall(r"\w+", first.casefold())
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+
+
+def is_held_out(key: str, share: float = HELD_OUT) -> bool:
+    """The same answer for ever: it depends on the key alone."""
+    return int(hashlib.sha256(f"held out {key}".encode()).hexdigest()[:8], 16) < share * 2**32
+
+
+def build(
+    groups: Iterable[Group], encoder: Encoder, *, max_tokens: int = 512, share: float = HELD_OUT
+) -> Data:
+    """Encode `groups` and split them by conversation. Rows of more than `max_tokens` tokens lose old turns
+    first, then are left out (`too_long`)."""
+    digest = hashlib.sha256()
+    data = Data(Side(), Side(), "")
+    said: Counter[tuple[str, str, str]] = Counter()
+    seen: set[str] = set()
+    for group in groups:
+        digest.update(repr((group.prompt, group.replies, group.tiers, group.all_bad)).encode())
+        key = split_key(group.prompt)
+        side = data.held_out if is_held_out(key, share) else data.train
+        same = repr((group.prompt, sorted(each.text for each in group.replies), _order(group)))
+        if same in seen:
+            data.duplicates += 1
+            continue
+        seen.add(same)
+        context = repr(group.prompt)
+        for better, worse in group_pairs(group):
+            said[context, group.replies[better].text, group.replies[worse].text] += 1
+        encoded = _encode(group, encoder, max_tokens)
+        if encoded is None:
+            data.too_long += 1
+            continue
+        _place(group, key, encoded, side, data)
+    data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
+    data.sha256 = digest.hexdigest()
+    for side in (data.train, data.held_out):
+        side.rankings += _from_thumbs(side.thumbs)
+        prompts = [row.prompt for row in side.rankings] + [row.prompt for row in side.thumbs]
+        side.prompts = list(dict.fromkeys(prompts + side.prompts))
+    return data
+
+
+def _from_thumbs(thumbs: Sequence[ThumbRow]) -> list[RankingRow]:
+    """A reply with a thumb up is better than one to the same prompt with a thumb down."""
+    by_prompt: dict[Ids, list[ThumbRow]] = {}
+    for thumb in thumbs:
+        by_prompt.setdefault(thumb.prompt, []).append(thumb)
+    made = (
+        distinct(prompt, [(each.reply, int(not each.good)) for each in own], own[0].key)
+        for prompt, own in by_prompt.items()
+    )
+    return [row for row in made if row is not None]
+
+
+def _order(group: Group) -> list[list[str]]:
+    return [sorted(group.replies[place].text for place in tier) for tier in group.tiers]
+
+
+def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids, ...]] | None:
+    """Ids of the prompt and of each reply; old turns are dropped until the longest fits."""
+    turns = list(group.prompt)
+    while turns:
+        prompt = tuple(encoder.encode(turns).ids)
+        replies = tuple(encode_reply(encoder, turns, each.text) for each in group.replies)
+        if len(prompt) + max(map(len, replies)) <= limit:
+            return prompt, replies
+        first = 1 if turns[0].role == "system" else 0
+        later = [at for at in range(first + 1, len(turns)) if turns[at].role == "user"]
+        if not later:
+            return None
+        del turns[first : later[0]]
+    return None
+
+
+def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:
+    """The ids of an assistant's `text` after `prompt`, with the token that ends it."""
+    opened = encoder.encode(prompt)
+    whole = encoder.encode([*prompt, Turn("assistant", text)])
+    start = len(opened.ids)
+    return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
+
+
+def _place(group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: Side, data: Data) -> None:
+    prompt, replies = encoded
+    side.prompts.append(prompt)
+    for reply, ids in zip(group.replies, replies, strict=True):
+        if reply.thumb:
+            side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key))
+    if group.demonstration is not None:
+        own = replies[group.demonstration]
+        side.demonstrations.append(SftRow(prompt + own, (0,) * len(prompt) + (1,) * len(own), key))
+    if group.all_bad:
+        data.all_bad += 1
+    places = {place: tier for tier, members in enumerate(group.tiers) for place in members}
+    if group.demonstration is not None and not places:
+        places = {place: int(place != group.demonstration) for place in range(len(replies))}
+    if not places:
+        return
+    row = distinct(prompt, [(replies[place], places[place]) for place in sorted(places)], key)
+    if row is None:
+        data.undecided += 1
+    else:
+        side.rankings.append(row)
+
+
+def distinct(prompt: Ids, ranked: Sequence[tuple[Ids, int]], key: str = "") -> RankingRow | None:
+    """A row in which each reply stands once, at its best place; None when nothing is ordered any more."""
+    best: dict[Ids, int] = {}
+    for ids, tier in ranked:
+        best[ids] = min(tier, best.get(ids, tier))
+    if len(set(best.values())) < 2:
+        return None
+    return RankingRow(prompt, tuple(best), tuple(best.values()), key)
+
+
+def conversation_rows(
+    conversations: Iterable[Sequence[Turn]], encoder: Encoder, limit: int = 512
+) -> list[SftRow]:
+    """General dialogue for the replay term and for perplexity: every assistant turn is learned."""
+    rows = []
+    for turns in conversations:
+        encoded = encoder.encode(turns)
+        if 1 < len(encoded.ids) <= limit and any(encoded.mask[1:]):
+            rows.append(SftRow(tuple(encoded.ids), tuple(encoded.mask), split_key(turns)))
+    return rows

@@ -1,0 +1,158 @@
+"""Did it help? Figures with 95% intervals, each from data that the training did not see."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from chatapp.training.base import TrainedPolicy, half_precision
+from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.packing import pack, per_reply, token_logprobs
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """An estimate, its 95% interval, and from how many independent units it came."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)
+"""Nothing to estimate it from."""
+
+
+def bootstrap(
+    units: Sequence[Any], statistic: Callable[[Sequence[Any]], float], draws: int = DRAWS, seed: int = 0
+) -> Figure:
+    """`statistic` of `units`, with the percentile interval over resamples of whole units (Efron 1979)."""
+    if not units:
+        return UNKNOWN
+    source = random.Random(seed)
+    found = sorted(statistic(source.choices(units, k=len(units))) for _ in range(draws))
+    return Figure(
+        statistic(units), found[int(0.025 * draws)], found[min(draws - 1, int(0.975 * draws))], len(units)
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def mean_figure(values: Sequence[float]) -> Figure:
+    """One value for each unit (a prompt, a conversation): their mean."""
+    return bootstrap(values, mean)
+
+
+# Wins
+
+
+def win(tuned: Sequence[float], base: Sequence[float]) -> float:
+    """How often a reply of the one side scores above one of the other, over all pairs to one prompt; ties
+    half.
+
+    Swapping the sides gives one minus it: there is no order that could favour either.
+    """
+    marks = [1.0 if a > b else 0.5 if a == b else 0.0 for a in tuned for b in base]
+    return mean(marks)
+
+
+# What the policy itself prefers
+
+
+def gains(
+    policy: TrainedPolicy, rows: Sequence[RankingRow], half: bool = True, batch: int = 16
+) -> list[list[float]]:
+    """log p(y|x) / p_ref(y|x) of each reply of each row: DPO's implicit reward, without its beta."""
+    import torch
+
+    found: list[list[float]] = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        packed = pack(part)
+        with torch.no_grad(), half_precision(half):
+            own = per_reply(token_logprobs(policy.model, packed), packed)
+            with policy.reference():
+                reference = per_reply(token_logprobs(policy.model, packed), packed)
+        values = iter((own - reference).tolist())
+        found += [[next(values) for _ in row.replies] for row in part]
+    return found
+
+
+def best_gain(found: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> Figure:
+    """How much more probable (nats a reply) the best reply of each ranking has become."""
+    best = [
+        mean([value for value, tier in zip(own, row.tiers, strict=True) if tier == min(row.tiers)])
+        for own, row in zip(found, rows, strict=True)
+    ]
+    return mean_figure(best)
+
+
+# What must not be lost
+
+
+def losses(model: Any, rows: Sequence[SftRow], half: bool = False, batch: int = 8) -> list[tuple[float, int]]:
+    """For each dialogue its negative log-probability in nats, and its number of learned tokens."""
+    import torch
+
+    found: list[tuple[float, int]] = []
+    for start in range(0, len(rows), batch):
+        packed = pack(rows[start : start + batch])
+        with torch.no_grad(), half_precision(half):
+            sums = per_reply(token_logprobs(model, packed), packed)
+        found += [(-total, int(n)) for total, n in zip(sums.tolist(), packed.lengths.tolist(), strict=True)]
+    return found
+
+
+def perplexity_ratio(tuned: Sequence[tuple[float, int]], base: Sequence[tuple[float, int]]) -> Figure:
+    """exp of the mean loss a token, of the one over the other, on the same dialogues."""
+
+    def ratio(units: Sequence[tuple[tuple[float, int], tuple[float, int]]]) -> float:
+        tokens = sum(n for (_, n), _ in units)
+        return math.exp(sum(a - b for (a, _), (b, _) in units) / max(tokens, 1))
+
+    return bootstrap(list(zip(tuned, base, strict=True)), ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a set of replies looks like."""
+
+    words: float
+    """Mean number of words."""
+    distinct: float
+    """Different pairs of neighbouring words over all of them."""
+    duplicates: float
+    """Share of replies that say what another reply to another prompt says."""
+    short: float
+    """Share of replies under 3 words."""
+    unfinished: float
+    """Share that was cut off at the limit."""
+
+
+def behaviour(texts: Sequence[str], finished: Sequence[bool]) -> Behaviour:
+    """Of one reply to each of many prompts; of none, all is 0."""
+    split = [re.findall(r"[\w']+", text.casefold()) for text in texts]
+    bigrams = [pair for words in split for pair in pairwise(words)]
+    seen = Counter(map(tuple, split))
+    n = max(len(texts), 1)
+    return Behaviour(
+        sum(map(len, split)) / n,
+        len(set(bigrams)) / max(len(bigrams), 1),
+        sum(count for count in seen.values() if count > 1) / n,
+        sum(len(words) < 3 for words in split) / n,
+        sum(not each for each in finished) / n,
+    )

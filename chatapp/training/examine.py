@@ -1,0 +1,106 @@
+"""The examination of a tuned policy: everything that the gate wants to know, from held-out data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from chatapp.training import evaluate, reward
+from chatapp.training.base import Ids, Sampler
+from chatapp.training.data import RankingRow
+from chatapp.training.gate import Evidence
+from chatapp.training.settings import Material, Settings
+from chatapp.training.weight_copy import copied, restore, scale
+
+if TYPE_CHECKING:
+    from chatapp.training.model import Policy
+
+
+class Examiner:
+    """Compares a policy as it is with its base, as often as asked; what the base does is found out once.
+
+    `committee` trains reward models of a name on some rankings.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        sampler: Sampler,
+        material: Material,
+        settings: Settings,
+        committee: Callable[[str, Sequence[RankingRow], int], reward.Committee],
+    ) -> None:
+        self._policy, self._sampler, self._material = policy, sampler, material
+        self._settings, self._committee = settings, committee
+        self._base_samples: list[list[Any]] | None = None
+        self._base_losses: list[tuple[float, int]] | None = None
+        self._judges: reward.Committee | None = None
+        self._judged = evaluate.UNKNOWN
+
+    def evidence(self) -> Evidence:
+        data, settings = self._material.data, self._settings
+        prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
+        held = data.held_out.rankings
+        found = Evidence()
+        if held:
+            own = evaluate.gains(self._policy, held)
+            found = replace(
+                found,
+                preference=evaluate.mean_figure(reward.pair_accuracy(own, held)),
+                best_gain=evaluate.best_gain(own, held),
+            )
+        if self._material.untouched:
+            if self._base_losses is None:
+                with self._policy.reference():
+                    self._base_losses = evaluate.losses(self._policy.model, self._material.untouched)
+            now = evaluate.losses(self._policy.model, self._material.untouched)
+            found = replace(found, perplexity=evaluate.perplexity_ratio(now, self._base_losses))
+        if not prompts:
+            return found
+        tuned, base = self._samples(prompts, of_base=False), self._samples(prompts, of_base=True)
+        found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
+        if len(held) < 2 or not data.train.rankings:
+            return found
+        if self._judges is None:
+            self._judges = self._committee("judge", held, settings.judges)
+            marks = reward.pair_accuracy(self._judges.score(data.train.rankings), data.train.rankings)
+            self._judged = evaluate.mean_figure(marks)
+        wins = []
+        for prompt, ours, theirs in zip(prompts, tuned, base, strict=True):
+            ids = tuple(each.ids for each in (*ours, *theirs))
+            scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
+            wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
+        return replace(found, wins=evaluate.mean_figure(wins), judge=self._judged)
+
+    def _samples(self, prompts: Sequence[Ids], *, of_base: bool) -> list[list[Any]]:
+        """Replies as the chat would sample them."""
+        if of_base and self._base_samples is not None:
+            return self._base_samples
+        sampling = replace(self._settings.chat, seed=self._settings.seed + 77)
+        before = copied(self._policy.model)
+        if of_base:
+            scale(self._policy.model, 0.0)
+        self._sampler.publish(self._policy)
+        drawn = [
+            list(each) for each in self._sampler.rollout(prompts, self._settings.evaluate_samples, sampling)
+        ]
+        restore(self._policy.model, before)
+        if of_base:
+            self._base_samples = drawn
+        return drawn
+
+
+def _behaviour(drawn: Sequence[Sequence[Any]]) -> evaluate.Behaviour:
+    """Over the first, the second, ... sample to each prompt, averaged."""
+    found = [
+        evaluate.behaviour([each.text for each in column], [each.finish_reason == "stop" for each in column])
+        for column in zip(*drawn, strict=True)
+    ]
+    n = len(found)
+    return evaluate.Behaviour(
+        **{
+            name: sum(getattr(each, name) for each in found) / n
+            for name in ("words", "distinct", "duplicates", "short", "unfinished")
+        }
+    )

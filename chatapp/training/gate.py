@@ -1,0 +1,91 @@
+"""The gate between a training and the chat: a verdict in one line, from the figures and fixed bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All of it from data that was held out before anything was trained."""
+
+    wins: Figure = UNKNOWN
+    """Tuned over base on held-out prompts; 0.5 is no difference. Judged by a reward model that was trained
+    on the held-out rankings alone."""
+    judge: Figure = UNKNOWN
+    """How often that reward model orders a pair of the *training* side as the person did."""
+    preference: Figure = UNKNOWN
+    """How often the tuned policy's own change orders a held-out pair as the person did."""
+    best_gain: Figure = UNKNOWN
+    """Nats by which the best reply of a held-out ranking became more probable."""
+    perplexity: Figure = UNKNOWN
+    """Of tuned over base, on dialogue that has nothing to do with the rankings."""
+    tuned: Behaviour | None = None
+    base: Behaviour | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    perplexity: float = 1.10
+    distinct: float = 0.85
+    duplicates: float = 0.05
+    """Share points more than the base."""
+    shortest: float = 0.6
+    longest: float = 1.35
+    """Of the mean number of words over the base's."""
+    short: float = 0.01
+    """Share points more replies under 3 words."""
+    unfinished: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    accepted: bool
+    reason: str
+    evidence: Evidence
+
+
+def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
+    """Accept what is better than the base and has lost nothing; else say which of the two failed."""
+    if broken := damages(evidence, bounds):
+        return Verdict(False, "it lost something: " + "; ".join(broken), evidence)
+    wins, judged, preference = evidence.wins, evidence.judge, evidence.preference
+    if judged.low > 0.5 and wins.n:
+        if wins.low > 0.5:
+            return Verdict(True, f"better than the base: wins {_percent(wins)} of held-out prompts", evidence)
+        return Verdict(False, f"no better than the base: wins {_percent(wins)} of held-out prompts", evidence)
+    if preference.low > 0.5:
+        return Verdict(True, f"it agrees with {_percent(preference)} of your held-out comparisons", evidence)
+    return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
+
+
+def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
+    """Each bound that is broken, in words."""
+    found = []
+    if evidence.perplexity.n and not evidence.perplexity.value <= bounds.perplexity:
+        found.append(f"perplexity of other dialogue is {evidence.perplexity.value:.2f} times the base's")
+    tuned, base = evidence.tuned, evidence.base
+    if tuned is None or base is None:
+        return found
+    length = tuned.words / max(base.words, 1e-9)
+    if not bounds.shortest <= length <= bounds.longest:
+        found.append(f"replies are {length:.2f} times as long")
+    if tuned.distinct < bounds.distinct * base.distinct:
+        found.append(f"variety of words fell to {tuned.distinct / base.distinct:.2f} of the base's")
+    for name, more, own, other in (
+        ("replies that repeat another", bounds.duplicates, tuned.duplicates, base.duplicates),
+        ("replies under 3 words", bounds.short, tuned.short, base.short),
+        ("replies without an end", bounds.unfinished, tuned.unfinished, base.unfinished),
+    ):
+        if own - other > more:
+            found.append(f"{name}: {own:.0%} instead of {other:.0%}")
+    return found
+
+
+def _percent(figure: Figure) -> str:
+    if math.isnan(figure.value):
+        return "an unknown share"
+    return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"

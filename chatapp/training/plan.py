@@ -1,0 +1,93 @@
+"""What the data can carry, said in a few lines before anything is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chatapp.training.data import Data
+
+Stage = Literal["sft", "reward", "dpo", "rloo", "ppo"]
+FEW, SOME = 8, 40
+"""Rankings below which no preference is learned, and below which the reward model stays out of it."""
+CLEAR = 0.53
+"""Lower bound of the reward model's accuracy on rankings it was not trained on, from which it may lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    stages: tuple[Stage, ...]
+    """In this order; empty when there is too little of everything."""
+    lines: tuple[str, ...]
+    """For the user: what there is, what will be done, what to expect."""
+
+
+def plan(data: Data, only: Stage | None = None) -> Plan:
+    """`only`: the one stage that was asked for; `rloo` and `ppo` bring the reward model that they need."""
+    lines = [_what_there_is(data), *_warnings(data)]
+    stages: list[Stage] = []
+    if only is not None:
+        stages = ["reward", only] if only in ("rloo", "ppo") else [only]
+        return Plan(tuple(stages), (*lines, f"asked for: {only}"))
+    rankings = len(data.train.rankings)
+    if data.train.demonstrations:
+        stages.append("sft")
+        lines.append(
+            f"imitate {_count(len(data.train.demonstrations), 'edit')}, with other dialogue between them"
+        )
+    if rankings < FEW:
+        lines.append(f"{_count(rankings, 'ranking')} to learn from: too few to learn a preference; rank on")
+    elif rankings < SOME:
+        stages.append("dpo")
+        lines.append(
+            f"learn from {rankings} rankings directly (DPO): expect a change that you may feel in plain "
+            "matters like length, and that may not be told from chance in others"
+        )
+    else:
+        stages += ["reward", "rloo"]
+        lines.append(
+            f"learn what you like from {rankings} rankings (reward model), then from its own replies (RLOO) "
+            "if the reward model agrees clearly with rankings it has not seen; directly (DPO) if not"
+        )
+    if not stages:
+        lines.append("nothing will be trained")
+    else:
+        lines.append(
+            f"judged by {_count(len(data.held_out.rankings), 'ranking')} that are never trained on; "
+            "if it is no better than the base, the base stays"
+        )
+    return Plan(tuple(stages), tuple(lines))
+
+
+def _what_there_is(data: Data) -> str:
+    parts = [
+        _count(data.rankings, "ranking"),
+        _count(len(data.train.demonstrations) + len(data.held_out.demonstrations), "edit"),
+        _count(len(data.train.thumbs) + len(data.held_out.thumbs), "thumb"),
+    ]
+    return "there are " + ", ".join(parts) + f"; {data.all_bad} times all replies were bad"
+
+
+def _warnings(data: Data) -> list[str]:
+    asked = data.rankings + data.undecided
+    found = []
+    if data.undecided:
+        found.append(
+            f"{data.rankings} of your {asked} rankings could tell the replies apart"
+            + ("; sample hotter: raise alternatives_temperature" if data.undecided > asked / 3 else "")
+        )
+    if data.contradictions:
+        found.append(f"{_count(data.contradictions, 'pair')} of replies stand both ways round")
+    if data.duplicates:
+        found.append(f"{_count(data.duplicates, 'judgement')} came twice and count once")
+    if data.too_long:
+        found.append(f"{data.too_long} were too long for the model and left out")
+    if data.rankings >= FEW and not data.held_out.rankings:
+        found.append(
+            "all rankings come from one side of the split, so nothing can be held out: chat about more"
+        )
+    return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,47 @@
+"""What a training says of itself while it runs: one event a step, as JSON lines or to a callback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    stage: str
+    """`sft`, `reward`, `dpo`, `rloo`, `ppo`, `evaluate`, ..."""
+    step: int
+    """Steps that are done."""
+    steps: int
+    """Steps in all."""
+    seconds_left: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    """One line for the user."""
+
+
+Listener = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """A listener that does nothing."""
+
+
+def json_lines(stream: TextIO) -> Listener:
+    """A listener that writes one JSON object a line."""
+
+    def write(event: Progress) -> None:
+        stream.write(json.dumps(asdict(event)) + "\n")
+        stream.flush()
+
+    return write
+
+
+def parse(line: str) -> Progress:
+    """The event on one line of `json_lines`. Errors: ValueError on anything else."""
+    try:
+        return Progress(**json.loads(line))
+    except TypeError as error:
+        raise ValueError(f"not a progress event: {error}") from error

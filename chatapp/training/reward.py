@@ -1,0 +1,292 @@
+"""The reward model: the same network with a LoRA of its own and a head that gives a reply one number.
+
+    chatapp train reward
+
+It learns what people prefer from their rankings. With r(x, y) the score of reply y to prompt x, one ranking
+of K replies costs (Ouyang et al. 2022, InstructGPT, equation 1) the mean over its pairs (w better than l)
+
+    L = - 1 / C(K, 2) * sum_(w,l) log sigmoid( r(x, y_w) - r(x, y_l) )
+
+Only pairs that the person ordered count; ties give none and the mean is over those that are left.
+
+Options. `margin`: a better reply has to lead by m for each place between them (Touvron et al. 2023, Llama
+2, equation 2: log sigmoid(r_w - r_l - m)). `noise`: a share of the judgements is taken to be the wrong way
+round, and the loss is its expectation. `plackett_luce`: the probability of the whole order instead of its
+pairs (Plackett 1975; Luce 1959): the best of all is drawn by softmax, then the best of the rest, and so on;
+where replies are tied, any of them may come first (their probabilities are added, and both are taken away
+before the next draw)
+
+    L = - 1 / (tiers - 1) * sum_tiers log [ sum_(i in tier) exp r_i / sum_(j not placed yet) exp r_j ]
+
+The score is read off two things: the last hidden state of the reply's last token, and how probable the
+model finds the reply (its length, its log-probability: sum, mean, least, last, under the base). With few
+rankings the second is what carries it.
+
+    r(x, y) = u . state(x, y) + v . features(x, y)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatapp.core.errors import TrainingError
+from chatapp.training.base import TrainedPolicy, half_precision
+from chatapp.training.data import RankingRow
+from chatapp.training.packing import Pack, pack, states, token_logprobs
+from chatapp.training.progress import Listener, silent
+from chatapp.training.run import Limits, Loop, batches
+from chatapp.training.serve import FEATURES
+from chatapp.training.serve import features as features_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSettings:
+    epochs: float = 3
+    batch: int = 8
+    learning_rate: float = 3e-4
+    head_rate: float = 3e-3
+    rank: int = 8
+    alpha: int = 16
+    margin: float = 0.0
+    noise: float = 0.0
+    plackett_luce: bool = False
+    use_features: bool = True
+    seed: int = 0
+    half: bool = True
+
+
+def ranking_loss(scores: Tensor, row: RankingRow, *, margin: float = 0.0, noise: float = 0.0) -> Tensor:
+    """InstructGPT's equation 1 for one ranking. `scores` (K,)."""
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    pairs = row.pairs()
+    lead = torch.stack([scores[i] - scores[j] - margin * (row.tiers[j] - row.tiers[i]) for i, j in pairs])
+    return -((1 - noise) * logsigmoid(lead) + noise * logsigmoid(-lead)).mean()
+
+
+def plackett_luce_loss(scores: Tensor, row: RankingRow) -> Tensor:
+    """The equation with the softmax draws, ties within a tier added up. `scores` (K,)."""
+    import torch
+
+    tiers = sorted(set(row.tiers))
+    losses = []
+    for tier in tiers[:-1]:
+        members = [at for at, own in enumerate(row.tiers) if own == tier]
+        left = [at for at, own in enumerate(row.tiers) if own >= tier]
+        losses.append(torch.logsumexp(scores[left], 0) - torch.logsumexp(scores[members], 0))
+    return torch.stack(losses).mean()
+
+
+def features(logprobs: Tensor, packed: Pack) -> Tensor:
+    """(R, 6) what `FEATURES` names, of `logprobs` (N,): how probable the base finds each token of a reply."""
+    import torch
+
+    own = logprobs.split(packed.lengths.tolist())
+    return torch.tensor([features_of(each.tolist()) for each in own])
+
+
+class RewardModel:
+    """A scorer that shares the base's weights with the policy; its LoRA is a second adapter named `name`."""
+
+    def __init__(
+        self, policy: TrainedPolicy, settings: RewardSettings = RewardSettings(), name: str = "reward"
+    ):
+        import torch
+        from peft import LoraConfig
+
+        self.policy, self.settings, self.name = policy, settings, name
+        config: Any = policy.model.peft_config["default"]
+        if name in policy.model.peft_config:
+            policy.model.delete_adapter(name)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            policy.model.add_adapter(
+                name,
+                LoraConfig(
+                    r=settings.rank,
+                    lora_alpha=settings.alpha,
+                    target_modules=config.target_modules,
+                    lora_dropout=0.0,
+                    bias="none",
+                ),
+            )
+        policy.model.set_adapter("default")
+        width = policy.model.get_base_model().get_output_embeddings().weight.shape[1]
+        self.head = torch.nn.Parameter(torch.zeros(width))
+        self.weights = torch.nn.Parameter(torch.zeros(len(FEATURES)))
+        self.mean = torch.zeros(len(FEATURES))
+        """Of the features, over the rankings it was trained on."""
+        self.spread = torch.ones(len(FEATURES))
+        self.offset = 0.0
+        """Mean score of the replies it was trained on: taken off, so that an average reply scores 0."""
+        self.scale = 1.0
+        """Their standard deviation: divided by."""
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Within it the network runs with the reward LoRA instead of the policy's."""
+        model = self.policy.model
+        before = model.active_adapter
+        model.set_adapter(self.name)
+        try:
+            yield
+        finally:
+            model.set_adapter(before)
+
+    def parameters(self) -> list[tuple[str, Any]]:
+        """What is trained: the LoRA named `name`, and the two heads."""
+        own = f".{self.name}."
+        lora = [(key, each) for key, each in self.policy.model.named_parameters() if own in key]
+        return [*lora, ("head", self.head), ("weights", self.weights)]
+
+    def features(self, packed: Pack) -> Tensor:
+        """(R, 6) under the base, without gradient."""
+        import torch
+
+        with torch.no_grad(), half_precision(self.settings.half), self.policy.reference():
+            return features(token_logprobs(self.policy.model, packed), packed)
+
+    def raw(self, packed: Pack, given: Tensor | None = None) -> Tensor:
+        """(R,) scores with gradient, neither shifted nor scaled. `given`: the features, where they are
+        known."""
+        import torch
+
+        with self.active(), half_precision(self.settings.half):
+            last = states(self.policy.model, packed)[packed.lasts].float()
+        # The states of small models are large numbers; a head of fixed scale learns from directions.
+        last = torch.nn.functional.layer_norm(last, last.shape[-1:])
+        scores = last @ self.head
+        if self.settings.use_features:
+            given = self.features(packed) if given is None else given
+            scores = scores + ((given - self.mean) / self.spread) @ self.weights
+        return scores
+
+    def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
+        """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
+        more."""
+        return Committee([self]).score(rows, batch)
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs, as tensors and numbers."""
+        return {
+            "parameters": {key: each.detach().clone() for key, each in self.parameters()},
+            "mean": self.mean,
+            "spread": self.spread,
+            "offset": self.offset,
+            "scale": self.scale,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        with torch.no_grad():
+            for key, each in self.parameters():
+                each.copy_(state["parameters"][key])
+        self.mean, self.spread = state["mean"], state["spread"]
+        self.offset, self.scale = state["offset"], state["scale"]
+
+
+def train(
+    model: RewardModel,
+    rows: Sequence[RankingRow],
+    folder: Path,
+    *,
+    limits: Limits = Limits(),
+    progress: Listener = silent,
+) -> Loop:
+    """Train `model` in place on `rows`, then measure its offset and scale on them."""
+    import torch
+
+    if not rows:
+        raise TrainingError(
+            "there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)"
+        )
+    settings = model.settings
+    known = {id(row): given for row, given in zip(rows, _features_of(model, rows), strict=True)}
+    every = torch.cat(list(known.values()))
+    model.mean, model.spread = every.mean(0), every.std(0).clamp_min(1e-3)
+    # The LoRA only learns while it is the active one.
+    with model.active():
+        parameters = model.parameters()
+    loop = Loop(
+        "reward",
+        folder,
+        parameters,
+        steps=max(1, round(settings.epochs * len(rows) / settings.batch)),
+        learning_rate=settings.learning_rate,
+        learning_rates={"head": settings.head_rate, "weights": settings.head_rate},
+        limits=limits,
+        progress=progress,
+    )
+    for step in loop:
+        batch = batches(rows, settings.batch, step, settings.seed)
+        loss_sum, right, asked = 0.0, 0, 0
+        if own := loop.share(batch):
+            with model.active():
+                scores = model.raw(pack(own), torch.cat([known[id(row)] for row in own]))
+                losses = []
+                for row, part in zip(own, scores.split([len(row.replies) for row in own]), strict=True):
+                    if settings.plackett_luce:
+                        losses.append(row.weight * plackett_luce_loss(part, row))
+                    else:
+                        losses.append(
+                            row.weight * ranking_loss(part, row, margin=settings.margin, noise=settings.noise)
+                        )
+                    right += sum(bool(part[i] > part[j]) for i, j in row.pairs())
+                    asked += len(row.pairs())
+                loss = torch.stack(losses).sum() / len(batch)
+                loop.backward(loss)
+                loss_sum = float(loss.detach())
+        loop.update({"loss": loss_sum, "accuracy": right / max(asked, 1)})
+    with torch.no_grad():
+        scores = torch.cat([model.raw(pack([row]), known[id(row)]) for row in rows])
+    model.offset, model.scale = float(scores.mean()), max(float(scores.std()), 1e-3)
+    return loop
+
+
+def _features_of(model: RewardModel, rows: Sequence[RankingRow], batch: int = 16) -> list[Tensor]:
+    found: list[Tensor] = []
+    for start in range(0, len(rows), batch):
+        part = list(rows[start : start + batch])
+        found += model.features(pack(part)).split([len(row.replies) for row in part])
+    return found
+
+
+class Committee:
+    """Several reward models that were trained apart; their mean score is steadier than that of any one."""
+
+    def __init__(self, members: Sequence[RewardModel]) -> None:
+        self.members = members
+
+    def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
+        """The mean over the members; what the base finds of the replies is computed once for all."""
+        import torch
+
+        found: list[list[float]] = []
+        with torch.no_grad():
+            for start in range(0, len(rows), batch):
+                part = rows[start : start + batch]
+                packed = pack(part)
+                given = self.members[0].features(packed)
+                every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]
+                values = iter(torch.stack(every).mean(0).tolist())
+                found += [[next(values) for _ in row.replies] for row in part]
+        return found
+
+
+def pair_accuracy(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> list[float]:
+    """For each row the share of its pairs that `scores` order as the person did (equal scores are half
+    right)."""
+    found = []
+    for own, row in zip(scores, rows, strict=True):
+        marks = [1.0 if own[i] > own[j] else 0.5 if own[i] == own[j] else 0.0 for i, j in row.pairs()]
+        found.append(sum(marks) / len(marks))
+    return found

@@ -1,0 +1,161 @@
+"""Reinforcement learning from the reward model, with the other samples of a prompt as the baseline (RLOO).
+
+    chatapp train rloo
+
+Each step samples k replies y_1 .. y_k to each of some prompts x from the policy p as it is now. The reward
+R of a reply is the reward model's score r, less what it strays from the base p_ref (the policy with its
+adapter switched off), as in InstructGPT's objective (Ouyang et al. 2022, equation 2, first term):
+
+    R(x, y) = r(x, y) - beta * log [ p(y|x) / p_ref(y|x) ]
+
+REINFORCE (Williams 1992) makes a reply more probable by its advantage. Leave-one-out (Kool et al. 2019;
+Ahmadian et al. 2024, "Back to basics", equation 8) takes the mean of the other k - 1 rewards of the same
+prompt as the baseline, so that no value network is needed:
+
+    A_i  = R_i - 1 / (k - 1) * sum_(j != i) R_j
+    grad = 1 / k * sum_i A_i * grad log p(y_i|x)
+
+The whole reply is one action: log p(y|x) is the sum over its tokens. Advantages are clipped at +-2, since
+one lucky outlier otherwise turns the policy round. One step is taken per sample (on-policy), so no ratio
+has to be clipped.
+
+What keeps it from ruining the model: beta; general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
+last term); and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p ||
+p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to the last state that had not, and
+ends there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.core.errors import TrainingError
+from chatapp.core.types import Sampling
+from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
+from chatapp.training.data import SftRow
+from chatapp.training.packing import pack, per_reply, token_logprobs
+from chatapp.training.progress import Listener, silent
+from chatapp.training.rollouts import Guards, Rollout, Scorer, draw, pick_prompts
+from chatapp.training.run import Limits, Loop, batches
+from chatapp.training.sft import nll
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PURE = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
+"""Samples of the policy itself, nothing filtered: only then is log p the probability they were drawn with."""
+
+
+@dataclass(frozen=True, slots=True)
+class RlooSettings:
+    steps: int = 24
+    prompts: int = 16
+    samples: int = 4
+    learning_rate: float = 8e-4
+    beta: float = 0.1
+    clip: float = 2.0
+    stop_kl: float = 1.2
+    """Nats a reply."""
+    mix: float = 1.0
+    """Weight of the supervised loss on general dialogue."""
+    mix_rows: int = 8
+    micro: int = 8
+    """Prompts whose samples go through the network at once."""
+    sampling: Sampling = PURE
+    seed: int = 0
+    half: bool = True
+
+
+def advantages(rewards: Tensor, clip: float) -> Tensor:
+    """(k,) leave-one-out advantages of the k rewards of one prompt, clipped."""
+    k = len(rewards)
+    others = (rewards.sum() - rewards) / (k - 1)
+    return (rewards - others).clamp(-clip, clip)
+
+
+def policy_loss(logprobs: Tensor, advantage: Tensor) -> Tensor:
+    """Its gradient is minus the equation's. `logprobs` (k,): log p(y_i|x); `advantage` (k,) is a constant."""
+    return -(advantage.detach() * logprobs).mean()
+
+
+def train(
+    policy: TrainedPolicy,
+    sampler: Sampler,
+    scorer: Scorer,
+    prompts: Sequence[Ids],
+    folder: Path,
+    settings: RlooSettings = RlooSettings(),
+    *,
+    guards: Guards = Guards(),
+    mix: Sequence[SftRow] = (),
+    limits: Limits = Limits(),
+    progress: Listener = silent,
+) -> Loop:
+    """Tune `policy` in place on samples to `prompts`."""
+    import torch
+
+    if not prompts:
+        raise TrainingError(
+            "there is no prompt to sample replies to", "chat first, then rank some alternatives"
+        )
+    loop = Loop(
+        "rloo",
+        folder,
+        trainable(policy.model),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        decay=False,
+        limits=limits,
+        progress=progress,
+    )
+    good = loop.state.setdefault("good", loop.copy())
+    for step in loop:
+        chosen = pick_prompts(prompts, settings.prompts, step, settings.seed)
+        sampling = replace(settings.sampling, seed=settings.seed * 100_003 + step * 1_009)
+        rollouts = draw(policy, sampler, scorer, loop.share(chosen), settings.samples, sampling, guards)
+        kl, rewards = [0.0], [0.0]
+        for start in range(0, len(rollouts), settings.micro):
+            part = rollouts[start : start + settings.micro]
+            loss, drift = _loss(policy, part, settings)
+            loop.backward(loss * len(part) / len(chosen))
+            kl += drift
+            rewards += [each for rollout in part for each in rollout.rewards]
+        drifted = loop.mean(kl[1:])
+        if drifted > settings.stop_kl:
+            loop.restore(good)
+            loop.stop(f"{drifted:.2f} nats a reply away from the base; went back to the state before")
+            loop.record({"kl": drifted})
+            continue
+        good = loop.state["good"] = loop.copy()
+        replay = torch.zeros(())
+        if mix and settings.mix and (own := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
+            with half_precision(settings.half):
+                replay = nll(token_logprobs(policy.model, pack(own)))
+            loop.backward(settings.mix * replay * len(own) / settings.mix_rows)
+        loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": float(replay.detach())})
+    return loop
+
+
+def _loss(
+    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings
+) -> tuple[Tensor, list[float]]:
+    """The mean loss over some prompts, and log p / p_ref of each sample."""
+    import torch
+
+    packed = pack([rollout.row for rollout in rollouts])
+    with half_precision(settings.half):
+        with torch.no_grad(), policy.reference():
+            reference = per_reply(token_logprobs(policy.model, packed), packed)
+        logprobs = per_reply(token_logprobs(policy.model, packed), packed)
+    drift = (logprobs - reference).detach()
+    rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
+    rewards = rewards - settings.beta * drift
+    losses, start = [], 0
+    for rollout in rollouts:
+        own = slice(start, start + len(rollout.rewards))
+        losses.append(policy_loss(logprobs[own], advantages(rewards[own], settings.clip)))
+        start += len(rollout.rewards)
+    return torch.stack(losses).mean(), drift.tolist()

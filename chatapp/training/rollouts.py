@@ -1,0 +1,138 @@
+"""Replies sampled from the policy that is being trained, and what each of them is worth."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from chatapp.core.types import Sampling
+from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
+from chatapp.training.data import RankingRow
+
+
+class Scorer(Protocol):
+    """A reward model, or several."""
+
+    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a reward model cannot know because it never saw it: taken off the reward, in its own
+    deviations."""
+
+    unfinished: float = 2.0
+    """For a reply that was cut off at the limit."""
+    unseen_length: float = 2.0
+    """For a reply shorter than any that was ranked, or longer, or of fewer words than `words`."""
+    words: int = 3
+    repeated: float = 3.0
+    """For a reply all of whose pairs of words are in the replies to every other prompt too; for less in
+    proportion. A phrase that fits everywhere is what an over-optimised policy ends with."""
+    shortest: int = 1
+    longest: int = 10**9
+    """Tokens of the shortest and the longest ranked reply, the ending token with them."""
+    bound: float = 2.5
+    """Rewards beyond this many deviations count as this many: nobody ranked anything out there."""
+
+    def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
+        """The guarded reward; `repeated` as `repetition` gives it."""
+        value = max(-self.bound, min(self.bound, score))
+        if reply.finish_reason != "stop":
+            value -= self.unfinished
+        elif not self.shortest <= len(reply.ids) <= self.longest or len(_words(reply.text)) < self.words:
+            value -= self.unseen_length
+        return value - self.repeated * repeated
+
+
+def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
+    """The lengths between which all but `share` of the ranked replies lie, at each end."""
+    lengths = sorted(len(reply) for row in rows for reply in row.replies)
+    at = int(share * len(lengths))
+    return Guards(shortest=lengths[at], longest=lengths[-1 - at])
+
+
+@dataclass(slots=True)
+class Rollout:
+    """The samples for one prompt. `row` has no order: all its tiers are 0."""
+
+    row: RankingRow
+    texts: list[str]
+    finished: list[bool]
+    scores: list[float]
+    """Of the reward model alone."""
+    rewards: list[float]
+    """With the guards."""
+
+
+def draw(
+    policy: TrainedPolicy,
+    sampler: Sampler,
+    scorer: Scorer,
+    prompts: Sequence[Ids],
+    samples: int,
+    sampling: Sampling,
+    guards: Guards,
+) -> list[Rollout]:
+    """`samples` replies to each prompt from the policy as it is now, scored."""
+    sampler.publish(policy)
+    drawn = sampler.rollout(prompts, samples, sampling)
+    kept: list[tuple[RankingRow, list[Sampled]]] = []
+    for prompt, replies in zip(prompts, drawn, strict=True):
+        full = [reply for reply in replies if reply.ids]
+        if len(full) > 1:
+            kept.append((RankingRow(prompt, tuple(each.ids for each in full), (0,) * len(full)), full))
+    rows = [row for row, _ in kept]
+    repeated = repetition([[each.text for each in replies] for _, replies in kept])
+    rollouts = []
+    for (row, replies), scores, common in zip(kept, scorer.score(rows), repeated, strict=True):
+        rollouts.append(
+            Rollout(
+                row,
+                [each.text for each in replies],
+                [each.finish_reason == "stop" for each in replies],
+                scores,
+                [guards.of(*each) for each in zip(replies, scores, common, strict=True)],
+            )
+        )
+    return rollouts
+
+
+def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
+    words of it stands, averaged over its pairs."""
+    pairs = [[_pairs(text) for text in own] for own in texts]
+    spread = Counter(pair for own in pairs for pair in set().union(*own))
+    others = max(len(texts) - 1, 1)
+    return [
+        [sum(spread[pair] - 1 for pair in each) / (others * len(each)) if each else 0.0 for each in own]
+        for own in pairs
+    ]
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    return set(pairwise(_words(text)))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w']+", text.casefold())
+
+
+def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:
+    """The prompts of one step: all of them in turn, each time round in a new order."""
+    order = list(prompts)
+    rounds = -(-len(order) // count)
+    random.Random(f"{seed} {step // rounds}").shuffle(order)
+    place = step % rounds * count
+    return order[place : place + count]
+
+
+def best_of(scorer: Scorer, row: RankingRow) -> int:
+    """Which reply of `row` scores highest."""
+    scores = scorer.score([row])[0]
+    return scores.index(max(scores))

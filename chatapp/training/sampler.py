@@ -1,0 +1,32 @@
+"""Replies from the policy as it will serve: the engine, with the newest adapter on the quantised base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.core.types import Sampling
+from chatapp.engine.base import AdapterSpec, Sample
+from chatapp.engine.tuning import TuningClient
+from chatapp.training.export import write_adapter
+
+if TYPE_CHECKING:
+    from chatapp.training.model import Policy
+
+
+class EngineSampler:
+    """Implements `base.Sampler` on an engine that has the base loaded. `path` is rewritten each time."""
+
+    def __init__(self, engine: TuningClient, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+
+    def publish(self, policy: Policy) -> None:
+        write_adapter(policy, self._path, {})
+        self._engine.set_adapter(AdapterSpec("training", self._path))
+
+    def rollout(
+        self, prompts: Sequence[Sequence[int]], samples: int, sampling: Sampling
+    ) -> tuple[tuple[Sample, ...], ...]:
+        return self._engine.rollout(prompts, samples, sampling)

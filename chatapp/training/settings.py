@@ -1,0 +1,45 @@
+"""Settings of a whole training, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chatapp.core.types import Sampling
+from chatapp.training import dpo, ppo, reward, rloo, sft
+from chatapp.training.base import Ids
+from chatapp.training.data import Data, SftRow
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of a whole training; the defaults are those that tests/bench measured."""
+
+    sft: sft.SftSettings = field(default_factory=sft.SftSettings)
+    reward: reward.RewardSettings = field(default_factory=reward.RewardSettings)
+    dpo: dpo.DpoSettings = field(default_factory=dpo.DpoSettings)
+    rloo: rloo.RlooSettings = field(default_factory=rloo.RlooSettings)
+    ppo: ppo.PpoSettings = field(default_factory=ppo.PpoSettings)
+    members: int = 2
+    """Reward models in the committee that leads RLOO and PPO."""
+    judges: int = 2
+    """Reward models in the committee that judges."""
+    evaluate_prompts: int = 80
+    evaluate_samples: int = 4
+    chat: Sampling = field(default_factory=lambda: Sampling(max_tokens=96))
+    """How the chat samples: what is judged is what will be read."""
+    max_memory: int | None = None
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Material:
+    """What a training works on."""
+
+    data: Data
+    mix: Sequence[SftRow] = ()
+    """General dialogue to mix in."""
+    untouched: Sequence[SftRow] = ()
+    """General dialogue for the perplexity; never trained on."""
+    prompts: Sequence[Ids] = ()
+    """More prompts of the same kind that nobody ranked: for evaluation."""

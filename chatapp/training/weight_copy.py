@@ -1,0 +1,35 @@
+"""The adapter's weights as they are at one moment: to go back to, or to go half way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chatapp.training.base import trainable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def copied(model: Any) -> dict[str, Tensor]:
+    """Every trainable parameter of `model`, by name."""
+    return {name: each.detach().clone() for name, each in trainable(model)}
+
+
+def restore(model: Any, copy: Mapping[str, Tensor]) -> None:
+    """Back to what `copied` gave."""
+    import torch
+
+    with torch.no_grad():
+        for name, each in trainable(model):
+            each.copy_(copy[name])
+
+
+def scale(model: Any, factor: float) -> None:
+    """Multiply what the adapter adds to the base by `factor`; 0 leaves the base."""
+    import torch
+
+    with torch.no_grad():
+        for name, each in trainable(model):
+            if "lora_B" in name:
+                each.mul_(factor)

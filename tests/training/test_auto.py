@@ -1,0 +1,121 @@
+"""The whole training on a tiny policy: order of stages, what it falls back on, how it ends."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chatapp.core.errors import TrainingError
+from chatapp.core.types import Sampling
+from chatapp.training import auto, data, rloo, run
+from chatapp.training.data import Data, SftRow
+from chatapp.training.gate import Verdict
+from chatapp.training.progress import Progress
+from chatapp.training.settings import Material, Settings
+from chatapp.training.weight_copy import copied
+from tests.training.rows import group
+from tests.training.tiny import END, ByteEncoder, TorchSampler, tiny_policy
+
+pytestmark = pytest.mark.train
+
+UNTOUCHED = [SftRow((1, 50, 60 + n, END), (0, 0, 1, 1)) for n in range(4)]
+
+
+def material(count: int = 60) -> Data:
+    return data.build([group(f"w{n}") for n in range(count)], ByteEncoder())
+
+
+def settings() -> Settings:
+    usual = Settings(members=1, judges=1, evaluate_prompts=6, evaluate_samples=2)
+    return replace(
+        usual,
+        reward=replace(usual.reward, epochs=1, learning_rate=1e-2, head_rate=1e-2, half=False),
+        rloo=rloo.RlooSettings(steps=2, prompts=2, samples=3, learning_rate=1e-2, half=False),
+        dpo=replace(usual.dpo, epochs=0.5, learning_rate=1e-2, half=False),
+        chat=Sampling(max_tokens=8),
+    )
+
+
+def trainer(folder: Path, notes: list[Progress], count: int = 60, **changes: Any) -> auto.Trainer:
+    return auto.Trainer(
+        tiny_policy(),  # type: ignore[arg-type]
+        TorchSampler(6),
+        Material(material(count), UNTOUCHED, UNTOUCHED),
+        folder,
+        replace(settings(), **changes),
+        progress=notes.append,
+    )
+
+
+def verdicts(monkeypatch: pytest.MonkeyPatch, *answers: bool) -> list[Any]:
+    """The gate answers as told; what it was shown is kept."""
+    shown: list[Any] = []
+
+    def judge(evidence: Any) -> Verdict:
+        shown.append(evidence)
+        return Verdict(answers[len(shown) - 1], f"verdict {len(shown)}", evidence)
+
+    monkeypatch.setattr(auto, "judge", judge)
+    return shown
+
+
+def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = verdicts(monkeypatch, False, False, False, False)
+    notes: list[Progress] = []
+    own = trainer(tmp_path, notes)
+    before = copied(own.policy.model)
+    outcome = own.run()
+    assert [name for name, _ in outcome.tried] == [
+        "rloo",
+        "rloo at 0.5 of its scale",
+        "dpo",
+        "dpo at 0.5 of its scale",
+    ]
+    assert (outcome.method, outcome.verdict.accepted) == ("keep", False)
+    assert all(torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
+    assert outcome.reward_accuracy.n == len(own.material.data.held_out.rankings)
+    # Every figure of the evidence was there, from held-out data.
+    for evidence in shown:
+        assert evidence.wins.n > 0 and evidence.judge.n == len(own.material.data.train.rankings)
+        assert evidence.preference.n and evidence.perplexity.n == 4 and evidence.tuned and evidence.base
+    # Half the adapter is half way back.
+    assert shown[1].perplexity.value != shown[0].perplexity.value
+    said = " ".join(each.note for each in notes)
+    assert "reward model" in said and "dpo at 0.5 of its scale: verdict 4" in said
+    assert (tmp_path / "outcome.json").exists()
+
+
+def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts(monkeypatch, False, True)
+    own = trainer(tmp_path, [])
+    before = copied(own.policy.model)
+    outcome = own.run()
+    assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.5 of its scale", True)
+    assert any(not torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
+    # Asked again, it goes on from its own checkpoints and ends in the same place.
+    verdicts(monkeypatch, False, True)
+    again = trainer(tmp_path, [])
+    steps = len(run.metrics(tmp_path / "rloo"))
+    assert again.run().steps == outcome.steps
+    assert len(run.metrics(tmp_path / "rloo")) == steps
+    assert all(
+        torch.equal(each, copied(own.policy.model)[name]) for name, each in copied(again.policy.model).items()
+    )
+
+
+def test_one_stage_alone(tmp_path: Path) -> None:
+    own = trainer(tmp_path, [])
+    outcome = own.run("dpo")
+    assert (tmp_path / "dpo" / "checkpoint.pt").exists()
+    assert not (tmp_path / "rloo").exists()
+    assert outcome.steps > 0 and outcome.seconds > 0 and outcome.peak_memory > 0
+
+
+def test_too_little_and_too_large_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="too little"):
+        trainer(tmp_path, [], count=2).run()
+    with pytest.raises(TrainingError, match="of memory"):
+        trainer(tmp_path, [], max_memory=2**20).run()
+    assert list(tmp_path.iterdir()) == []

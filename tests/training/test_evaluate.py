@@ -1,0 +1,111 @@
+"""Figures, their intervals, and the verdict."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from chatapp.training import evaluate
+from chatapp.training.data import SftRow
+from chatapp.training.evaluate import Behaviour, Figure, behaviour, bootstrap, mean_figure, win
+from chatapp.training.gate import Bounds, Evidence, damages, judge
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    source, inside = random.Random(1), 0
+    for trial in range(200):
+        values = [source.gauss(0.3, 1.0) for _ in range(40)]
+        figure = bootstrap(values, evaluate.mean, draws=300, seed=trial)
+        inside += figure.low <= 0.3 <= figure.high
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_a_sure_thing_has_no_width_and_nothing_has_no_value() -> None:
+    assert mean_figure([0.7] * 9) == Figure(pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.7), 9)  # type: ignore[arg-type]
+    assert mean_figure([]).n == 0
+    assert math.isnan(mean_figure([]).value)
+
+
+def test_wins_count_ties_half_and_favour_no_side() -> None:
+    assert win([1.0, 2.0], [1.0, 0.0]) == pytest.approx((0.5 + 1 + 1 + 1) / 4)
+    a, b = [0.1, 0.5, 0.5], [0.5, 0.2]
+    assert win(a, b) + win(b, a) == pytest.approx(1.0)
+
+
+def test_perplexity_ratio_weighs_by_tokens() -> None:
+    tuned, base = [(22.0, 10), (9.0, 30)], [(20.0, 10), (9.0, 30)]
+    # 2 nats more over 40 tokens.
+    assert evaluate.perplexity_ratio(tuned, base).value == pytest.approx(math.exp(2 / 40))
+    assert evaluate.perplexity_ratio(base, base) == Figure(1.0, 1.0, 1.0, 2)
+
+
+def test_what_replies_look_like() -> None:
+    found = behaviour(["Oh no", "a b a b", "OH, no!", "one two three four"], [True, False, True, True])
+    # Pairs: oh no twice, a b twice, b a, one two, two three, three four -> 6 of 8 differ.
+    assert found == Behaviour(words=3.0, distinct=0.75, duplicates=0.5, short=0.5, unfinished=0.25)
+    assert behaviour([], []).words == 0
+
+
+GOOD = Evidence(
+    wins=Figure(0.62, 0.55, 0.69, 80),
+    judge=Figure(0.66, 0.6, 0.7, 75),
+    preference=Figure(0.6, 0.48, 0.7, 25),
+    perplexity=Figure(1.04, 1.0, 1.08, 80),
+    tuned=Behaviour(9, 0.5, 0.1, 0.0, 0.0),
+    base=Behaviour(10, 0.5, 0.1, 0.0, 0.0),
+)
+
+
+def test_better_and_whole_is_accepted() -> None:
+    verdict = judge(GOOD)
+    assert verdict.accepted
+    assert "62%" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"perplexity": Figure(1.2, 1.1, 1.3, 80)}, "perplexity"),
+        ({"perplexity": Figure(math.nan, math.nan, math.nan, 80)}, "perplexity"),
+        ({"tuned": Behaviour(4, 0.5, 0.1, 0.0, 0.0)}, "as long"),
+        ({"tuned": Behaviour(14, 0.5, 0.1, 0.0, 0.0)}, "as long"),
+        ({"tuned": Behaviour(9, 0.4, 0.1, 0.0, 0.0)}, "variety"),
+        ({"tuned": Behaviour(9, 0.5, 0.2, 0.0, 0.0)}, "repeat"),
+        ({"tuned": Behaviour(9, 0.5, 0.1, 0.1, 0.0)}, "under 3 words"),
+        ({"tuned": Behaviour(9, 0.5, 0.1, 0.0, 0.1)}, "without an end"),
+    ],
+)
+def test_what_is_damaged_is_refused_however_much_it_wins(change: dict[str, object], word: str) -> None:
+    verdict = judge(replace(GOOD, wins=Figure(0.99, 0.98, 1.0, 80), **change))  # type: ignore[arg-type]
+    assert not verdict.accepted
+    assert word in verdict.reason
+    assert damages(GOOD) == []
+
+
+def test_no_better_is_refused() -> None:
+    verdict = judge(replace(GOOD, wins=Figure(0.52, 0.47, 0.57, 80)))
+    assert not verdict.accepted
+    assert "no better" in verdict.reason
+
+
+def test_a_judge_that_guesses_does_not_count() -> None:
+    guessing = replace(GOOD, judge=Figure(0.52, 0.45, 0.59, 75))
+    assert "too few" in judge(guessing).reason
+    assert judge(replace(guessing, preference=Figure(0.7, 0.6, 0.8, 25))).accepted
+    assert not judge(Evidence()).accepted
+
+
+def test_bounds_are_those_of_the_file() -> None:
+    assert damages(replace(GOOD, perplexity=Figure(1.2, 1.1, 1.3, 80)), Bounds(perplexity=1.3)) == []
+
+
+@pytest.mark.train
+def test_losses_of_dialogue() -> None:
+    from tests.training.tiny import tiny_policy
+
+    rows = [SftRow((5, 6, 7, 2), (0, 0, 1, 1)), SftRow((5, 6, 7, 8, 9, 2), (0, 1, 1, 0, 0, 1))]
+    model = tiny_policy().model
+    found = evaluate.losses(model, rows)
+    assert [n for _, n in found] == [2, 3]
+    assert found[0][0] == pytest.approx(2 * math.log(260), rel=0.3)

@@ -1,0 +1,74 @@
+"""What is said before anything is done."""
+
+import pytest
+
+from chatapp.core.errors import TrainingError
+from chatapp.core.types import Group, GroupReply, Turn
+from chatapp.training import data
+from chatapp.training.data import Data
+from chatapp.training.memory import Estimate, peak, require
+from chatapp.training.plan import plan
+from tests.training.tiny import ByteEncoder
+
+
+def rankings(count: int, *, tied: int = 0, edits: int = 0) -> Data:
+    replies = (GroupReply("a"), GroupReply("b"))
+    groups = [Group((Turn("user", f"question {n}"),), replies, ((0,), (1,))) for n in range(count)]
+    groups += [Group((Turn("user", f"tied {n}"),), replies, ((0, 1),)) for n in range(tied)]
+    groups += [Group((Turn("user", f"edit {n}"),), replies, demonstration=0) for n in range(edits)]
+    return data.build(groups, ByteEncoder())
+
+
+def test_stages_follow_the_amount() -> None:
+    assert plan(rankings(0)).stages == ()
+    assert plan(rankings(4)).stages == ()
+    assert plan(rankings(30)).stages == ("dpo",)
+    assert plan(rankings(100)).stages == ("reward", "rloo")
+    assert plan(rankings(0, edits=4)).stages == ("sft",)
+    assert plan(rankings(100), "ppo").stages == ("reward", "ppo")
+    assert plan(rankings(1), "dpo").stages == ("dpo",)
+
+
+def test_it_says_what_there_is_and_what_is_wrong() -> None:
+    text = "\n".join(plan(rankings(34, tied=66)).lines)
+    assert "34 rankings" in text
+    assert "34 of your 100 rankings could tell the replies apart; sample hotter" in text
+    assert "too few" in "\n".join(plan(rankings(3)).lines)
+    assert "nothing will be trained" in "\n".join(plan(rankings(0)).lines)
+
+
+def test_contradictions_and_repeats_are_said() -> None:
+    replies = (GroupReply("a"), GroupReply("b"))
+    prompt = (Turn("user", "q"),)
+    both = [Group(prompt, replies, ((0,), (1,))), Group(prompt, replies, ((1,), (0,)))]
+    text = "\n".join(plan(data.build([*both, both[0]], ByteEncoder())).lines)
+    assert "1 pair of replies stand both ways round" in text
+    assert "1 judgement came twice" in text
+
+
+def test_one_conversation_cannot_be_held_out() -> None:
+    prompt = Turn("user", "question 0")
+    groups = [
+        Group(
+            (prompt, Turn("assistant", "x"), Turn("user", f"{n}")),
+            (GroupReply("a"), GroupReply("b")),
+            ((0,), (1,)),
+        )
+        for n in range(12)
+    ]
+    assert "nothing can be held out" in "\n".join(plan(data.build(groups, ByteEncoder())).lines)
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
+    expected = Estimate(2**30, 2**30, 0, 2**30, 0)
+    with pytest.raises(TrainingError, match=r"about 3\.0 GiB .* may take 2\.0 GiB"):
+        require(expected, 2 * 2**30)
+    require(expected, 4 * 2**30)
+
+
+def test_peak_grows() -> None:
+    before = peak()
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    assert peak() >= before
+    assert before > 10 * 2**20
