@@ -118,12 +118,12 @@ async def _tags(pilot: Pilot[None]) -> None:
 
 async def _ranking(pilot: Pilot[None]) -> None:
     await _compare(pilot)
-    await pilot.press("2", "4")
+    await pilot.press("3", "4")
 
 
 async def _ranked(pilot: Pilot[None]) -> None:
     await _compare(pilot)
-    await pilot.press("2", "4", "1")
+    await pilot.press("3", "4", "1")
     await until(pilot, lambda: _chat(pilot).ranker is None)
 
 
