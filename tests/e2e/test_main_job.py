@@ -22,9 +22,7 @@ def test_chat_rank_quit_and_resume(tmp_path: Path, columns: int, rows: int) -> N
         terminal.wait(lambda _: finished(tmp_path) == 1)
         terminal.wait("^R alternatives")
         terminal.press("ctrl+r")
-        terminal.wait(
-            lambda screen: finished(tmp_path) == 4 and "1-4 best" in screen
-        )
+        terminal.wait(lambda screen: "1-4 best" in screen and ready_to_rank(tmp_path, screen))
         terminal.press("2")
         terminal.wait("Best first:  2")
         terminal.press("3", "1")  # with ^R that is four keystrokes; the last reply places itself
@@ -46,3 +44,8 @@ def test_chat_rank_quit_and_resume(tmp_path: Path, columns: int, rows: int) -> N
         terminal.wait(lambda now: "/4" in now and "1st" not in now)
         terminal.press("ctrl+q")
         assert terminal.wait_end() == 0
+
+
+def ready_to_rank(home: Path, screen: str) -> bool:
+    """Four different replies are there and none is being written again in place of a duplicate."""
+    return "still writing" not in screen and finished(home) == len(replies(home)) == 4

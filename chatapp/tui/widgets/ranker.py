@@ -194,6 +194,8 @@ class Ranker(Vertical, can_focus=True):
     def _set_writing(self, going_on: bool) -> None:
         if self.writing != going_on:
             self.writing = going_on
+            if going_on:
+                self._show_order()
             self.post_message(self.Writing(going_on))
 
     # The order
@@ -226,8 +228,10 @@ class Ranker(Vertical, can_focus=True):
             line = Content.assemble(("Edit which one?  ", "bold"), f"1-{len(self.lanes)}")
         else:
             line = Content.assemble("Best first:  ", (self.ordering.text, "bold $accent"))
-            if self.writing and self.ordering.complete:
-                line += Content("   waiting for the last one")
+            if self.writing:
+                line += Content(
+                    "   waiting for the last one" if self.ordering.complete else "   still writing"
+                )
         if self._problem:
             line += Content.styled("\n" + terminal_safe(self._problem), "$error")
         self.query_one(".order", Static).update(line)
