@@ -30,8 +30,8 @@ class ChatByDefault(TyperGroup):
         if words and (is_text or words[0] not in self.commands):
             if not is_text:
                 self._refuse_coming(words[0])
-            if not is_text and len(words) == 1:
-                self._refuse_typo(words[0])
+                if len(words) == 1:
+                    self._refuse_typo(words[0])
             ctx.allow_interspersed_args = True
             super().parse_args(ctx, args)
             ctx.meta[_TEXT] = " ".join([*ctx._protected_args, *ctx.args])

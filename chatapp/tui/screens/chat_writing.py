@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from textual import work
 
@@ -14,9 +13,6 @@ from chatapp.session.updates import Began, Dropped, Finished, Text
 from chatapp.tui.screens.chat_page import ChatPage
 from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.message import MessageView
-
-if TYPE_CHECKING:
-    pass
 
 
 class ChatWriting(ChatPage):
