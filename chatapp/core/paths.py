@@ -60,8 +60,16 @@ def find_paths(environment: dict[str, str] | None = None) -> Paths:
 
 
 def embedded_model() -> Path:
-    """The GGUF file that comes with the program: inside the wheel, or in `models/default/` of a checkout."""
-    packaged = Path(str(resources.files("chatapp"))) / "_models" / "guide.gguf"
-    if packaged.exists():
-        return packaged
-    return Path(__file__).resolve().parents[2] / "models" / "default" / "guide.gguf"
+    """The GGUF file that comes with the program."""
+    return _shipped("_models/guide.gguf", "models/default/guide.gguf")
+
+
+def replay_dialogues() -> Path:
+    """The general dialogue that trainings mix in: JSON lines of `{"messages": [...]}`."""
+    return _shipped("_data/replay.jsonl", "data/replay/dialogues.jsonl")
+
+
+def _shipped(packaged: str, checkout: str) -> Path:
+    """A file inside the wheel, or where a checkout has it."""
+    inside = Path(str(resources.files("chatapp"))) / packaged
+    return inside if inside.exists() else Path(__file__).resolve().parents[2] / checkout

@@ -6,8 +6,9 @@ durations are seconds, sizes are bytes. Ids are SQLite row ids (integers from 1)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["typed", "model", "edit", "import"]
@@ -174,3 +175,30 @@ class Group:
     milliseconds: int | None = None
     created: float | None = None
     source: str = "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What one training made: LoRA weights that fit one base file."""
+
+    name: str
+    """`r1`, `r2`, ...; never given twice."""
+    method: str
+    """How it was trained, for example `rloo` or `dpo at 0.5 of its scale`."""
+    model: str
+    """Name of the base in the catalogue when it was trained."""
+    model_sha256: str
+    parent: str | None
+    """The adapter that the training started from; None: the base."""
+    created: float
+    accepted: bool
+    """Whether the gate let it through."""
+    reason: str
+    """The verdict in one line."""
+    run: str
+    """Name of the run's folder."""
+    data_sha256: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """The figures of the gate."""
+    deleted: bool = False
