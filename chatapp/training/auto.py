@@ -22,7 +22,7 @@ from chatapp.training.base import Sampler
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import Examiner
-from chatapp.training.gate import Verdict, judge
+from chatapp.training.gate import Evidence, Verdict, judge, merit
 from chatapp.training.memory import estimate, peak, require
 from chatapp.training.packing import tokens
 from chatapp.training.plan import CLEAR, Stage, plan
@@ -30,9 +30,11 @@ from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.rollouts import guards_from
 from chatapp.training.run import Limits
 from chatapp.training.settings import Material, Settings
-from chatapp.training.weight_copy import copied, restore, scale
+from chatapp.training.weight_copy import copied, part_of_the_way, restore, scale
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from chatapp.training.model import Policy
 
 
@@ -50,7 +52,19 @@ class Outcome:
     """(method, why it was not taken), in order."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            **asdict(self),
+            "verdict": {**asdict(self.verdict), "evidence": self.verdict.evidence.to_json()},
+        }
+
+
+@dataclass(slots=True)
+class Refused:
+    """A policy that the gate did not let through."""
+
+    method: str
+    verdict: Verdict
+    weights: dict[str, Tensor]
 
 
 class Trainer:
@@ -72,11 +86,16 @@ class Trainer:
         self.policy, self.sampler, self.material, self.folder = policy, sampler, material, folder
         self.settings, self.limits, self.progress = settings, limits, progress
         self.reward_accuracy = evaluate.UNKNOWN
+        self.refused: Refused | None = None
+        """The best of what the gate did not let through."""
         self._steps: dict[str, int] = {}
         self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
-        self._examiner = Examiner(policy, sampler, material, settings, self._committee)
+        self._later_round = later_round
+        self._examiner = Examiner(
+            policy, sampler, material, settings, self._committee, self._learner if later_round else None
+        )
 
     # The whole
 
@@ -91,6 +110,8 @@ class Trainer:
                 "there is too little to learn from", "rank some alternatives (Ctrl+R in the chat)"
             )
         self._require_memory()
+        if only == "reward":
+            return self._outcome("reward", self._reward_verdict(), begun, [])
         imitated = "sft" in planned.stages
         if imitated:
             self.supervised()
@@ -101,7 +122,7 @@ class Trainer:
             restore(self.policy.model, after)
             if method != "sft":
                 getattr(self, method)()
-            scale(self.policy.model, factor)
+            self._weaken(factor)
             name = method if factor == 1.0 else f"{method} at {factor:g} of its scale"
             verdict = self.judge()
             self._note("evaluate", f"{name}: {verdict.reason}")
@@ -109,10 +130,14 @@ class Trainer:
                 method = name
                 break
             tried.append((name, verdict.reason))
+            self._keep(Refused(name, verdict, copied(self.policy.model)))
         else:
             restore(self.policy.model, self._start)
             method = "keep"
         assert verdict is not None
+        return self._outcome(method, verdict, begun, tried)
+
+    def _outcome(self, method: str, verdict: Verdict, begun: float, tried: list[tuple[str, str]]) -> Outcome:
         outcome = Outcome(
             method, verdict, self.steps, time.monotonic() - begun, peak(), self.reward_accuracy, tried
         )
@@ -121,8 +146,6 @@ class Trainer:
 
     def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[tuple[str, float]]:
         """What to try, one after the other, until the gate lets one through."""
-        if only == "reward":
-            raise TrainingError("a reward model is no policy", "train it with the policy that it is for")
         if only is not None:
             yield only, 1.0
             return
@@ -132,6 +155,34 @@ class Trainer:
             yield from (("dpo", 1.0), ("dpo", 0.5))
         if "sft" in stages:
             yield "sft", 1.0
+
+    def _weaken(self, factor: float) -> None:
+        """Keep only `factor` of what was learned: on the way from the base, or from what the round began
+        with."""
+        if self._later_round:
+            part_of_the_way(self.policy.model, self._start, factor)
+        else:
+            scale(self.policy.model, factor)
+
+    def _keep(self, found: Refused) -> None:
+        if self.refused is None or merit(found.verdict) > merit(self.refused.verdict):
+            self.refused = found
+
+    def take_refused(self) -> Refused:
+        """Make the policy the best of what was refused."""
+        assert self.refused is not None
+        restore(self.policy.model, self.refused.weights)
+        return self.refused
+
+    def _reward_verdict(self) -> Verdict:
+        """Of a reward model that was trained for its own sake."""
+        self.leaders()
+        accuracy = self.reward_accuracy
+        if not accuracy.n:
+            return Verdict(False, "no ranking was held out, so nothing tells how good it is", Evidence())
+        share = f"{accuracy.value:.0%} ({accuracy.low:.0%} to {accuracy.high:.0%})"
+        reason = f"the reward model agrees with {share} of the comparisons in {accuracy.n} held-out rankings"
+        return Verdict(accuracy.low > 0.5, reason, Evidence())
 
     # The stages
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.training import evaluate, reward
-from chatapp.training.base import Ids, Sampler
+from chatapp.training.base import Ids, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
 from chatapp.training.gate import Evidence
 from chatapp.training.settings import Material, Settings
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Examiner:
     """Compares a policy as it is with its base, as often as asked; what the base does is found out once.
 
-    `committee` trains reward models of a name on some rankings.
+    `committee` trains reward models of a name on some rankings. `learner` is given in a later round: the same
+    policy, with what it was when the round began as its reference. What was gained is then measured against
+    that, what was lost still against the base.
     """
 
     def __init__(
@@ -30,10 +32,13 @@ class Examiner:
         material: Material,
         settings: Settings,
         committee: Callable[[str, Sequence[RankingRow], int], reward.Committee],
+        learner: TrainedPolicy | None = None,
     ) -> None:
         self._policy, self._sampler, self._material = policy, sampler, material
         self._settings, self._committee = settings, committee
-        self._base_samples: list[list[Any]] | None = None
+        self._learner = learner
+        self._start = copied(policy.model)
+        self._known: dict[str, list[list[Any]]] = {}
         self._base_losses: list[tuple[float, int]] | None = None
         self._judges: reward.Committee | None = None
         self._judged = evaluate.UNKNOWN
@@ -42,9 +47,9 @@ class Examiner:
         data, settings = self._material.data, self._settings
         prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
         held = data.held_out.rankings
-        found = Evidence()
+        found = Evidence() if self._learner is None else Evidence(against="the round before")
         if held:
-            own = evaluate.gains(self._policy, held)
+            own = evaluate.gains(self._learner or self._policy, held)
             found = replace(
                 found,
                 preference=evaluate.mean_figure(reward.pair_accuracy(own, held)),
@@ -58,7 +63,8 @@ class Examiner:
             found = replace(found, perplexity=evaluate.perplexity_ratio(now, self._base_losses))
         if not prompts:
             return found
-        tuned, base = self._samples(prompts, of_base=False), self._samples(prompts, of_base=True)
+        tuned, base = self._samples(prompts, "tuned"), self._samples(prompts, "base")
+        before = base if self._learner is None else self._samples(prompts, "start")
         found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
         if len(held) < 2 or not data.train.rankings:
             return found
@@ -67,27 +73,29 @@ class Examiner:
             marks = reward.pair_accuracy(self._judges.score(data.train.rankings), data.train.rankings)
             self._judged = evaluate.mean_figure(marks)
         wins = []
-        for prompt, ours, theirs in zip(prompts, tuned, base, strict=True):
+        for prompt, ours, theirs in zip(prompts, tuned, before, strict=True):
             ids = tuple(each.ids for each in (*ours, *theirs))
             scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
             wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
         return replace(found, wins=evaluate.mean_figure(wins), judge=self._judged)
 
-    def _samples(self, prompts: Sequence[Ids], *, of_base: bool) -> list[list[Any]]:
+    def _samples(self, prompts: Sequence[Ids], of: Literal["tuned", "start", "base"]) -> list[list[Any]]:
         """Replies as the chat would sample them."""
-        if of_base and self._base_samples is not None:
-            return self._base_samples
+        if of in self._known:
+            return self._known[of]
         sampling = replace(self._settings.chat, seed=self._settings.seed + 77)
         before = copied(self._policy.model)
-        if of_base:
+        if of == "base":
             scale(self._policy.model, 0.0)
+        elif of == "start":
+            restore(self._policy.model, self._start)
         self._sampler.publish(self._policy)
         drawn = [
             list(each) for each in self._sampler.rollout(prompts, self._settings.evaluate_samples, sampling)
         ]
         restore(self._policy.model, before)
-        if of_base:
-            self._base_samples = drawn
+        if of != "tuned":
+            self._known[of] = drawn
         return drawn
 
 

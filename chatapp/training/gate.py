@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
 
@@ -12,8 +13,11 @@ from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
 class Evidence:
     """All of it from data that was held out before anything was trained."""
 
+    against: str = "the base"
+    """What `wins`, `preference` and `best_gain` compare with: in a later round, what the training started
+    from. What may not be lost is always measured against the base."""
     wins: Figure = UNKNOWN
-    """Tuned over base on held-out prompts; 0.5 is no difference. Judged by a reward model that was trained
+    """Tuned over that on held-out prompts; 0.5 is no difference. Judged by a reward model that was trained
     on the held-out rankings alone."""
     judge: Figure = UNKNOWN
     """How often that reward model orders a pair of the *training* side as the person did."""
@@ -25,6 +29,13 @@ class Evidence:
     """Of tuned over base, on dialogue that has nothing to do with the rankings."""
     tuned: Behaviour | None = None
     base: Behaviour | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures as value, low, high and n; None where there was nothing to estimate one from."""
+        return {
+            name: None if isinstance(value, dict) and value.get("n") == 0 else value
+            for name, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +60,24 @@ class Verdict:
 
 
 def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
-    """Accept what is better than the base and has lost nothing; else say which of the two failed."""
+    """Accept what is better than before and has lost nothing; else say which of the two failed."""
     if broken := damages(evidence, bounds):
         return Verdict(False, "it lost something: " + "; ".join(broken), evidence)
     wins, judged, preference = evidence.wins, evidence.judge, evidence.preference
     if judged.low > 0.5 and wins.n:
         if wins.low > 0.5:
-            return Verdict(True, f"better than the base: wins {_percent(wins)} of held-out prompts", evidence)
-        return Verdict(False, f"no better than the base: wins {_percent(wins)} of held-out prompts", evidence)
+            return Verdict(True, f"better than {evidence.against}: {_wins(wins)}", evidence)
+        return Verdict(False, f"no better than {evidence.against}: {_wins(wins)}", evidence)
     if preference.low > 0.5:
         return Verdict(True, f"it agrees with {_percent(preference)} of your held-out comparisons", evidence)
     return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
+
+
+def merit(verdict: Verdict) -> tuple[bool, float]:
+    """Orders verdicts: what lost nothing comes before what did, then the one that won more."""
+    evidence = verdict.evidence
+    figure = evidence.wins if evidence.wins.n else evidence.preference
+    return not damages(evidence), figure.value if figure.n else 0.0
 
 
 def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
@@ -83,6 +101,10 @@ def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
         if own - other > more:
             found.append(f"{name}: {own:.0%} instead of {other:.0%}")
     return found
+
+
+def _wins(figure: Figure) -> str:
+    return f"wins {_percent(figure)} of {figure.n} held-out prompts"
 
 
 def _percent(figure: Figure) -> str:

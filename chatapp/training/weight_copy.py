@@ -25,6 +25,15 @@ def restore(model: Any, copy: Mapping[str, Tensor]) -> None:
             each.copy_(copy[name])
 
 
+def part_of_the_way(model: Any, start: Mapping[str, Tensor], share: float) -> None:
+    """From `start` only `share` of the way to where the parameters are now."""
+    import torch
+
+    with torch.no_grad():
+        for name, each in trainable(model):
+            each.copy_(torch.lerp(start[name], each, share))
+
+
 def scale(model: Any, factor: float) -> None:
     """Multiply what the adapter adds to the base by `factor`; 0 leaves the base."""
     import torch
