@@ -153,6 +153,8 @@ class GroupReply:
     model: str | None = None
     """Name of the model that wrote it, where that is known."""
     thumb: Literal[-1, 0, 1] = 0
+    adapter: str | None = None
+    """Name of the adapter that the model wrote it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +204,16 @@ class Adapter:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The figures of the gate."""
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wins:
+    """Two adapters side by side in rankings of people: the best reply of each, one count a ranking."""
+
+    a: int
+    b: int
+    ties: int
+
+    @property
+    def rankings(self) -> int:
+        return self.a + self.b + self.ties

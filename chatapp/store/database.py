@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from chatapp.core.errors import StoreError
+from chatapp.store.adapters import Adapters
 from chatapp.store.archive import Archive
 from chatapp.store.connection import Connection, sqlite_errors
 from chatapp.store.conversations import Conversations
@@ -26,6 +27,7 @@ class Store:
         self._connection = connection
         self.conversations = Conversations(connection)
         self.rankings = Rankings(connection)
+        self.adapters = Adapters(connection)
         self.search = Search(connection)
         self.groups = Groups(connection, self.conversations, self.rankings)
         self.archive = Archive(connection, self.conversations, self.rankings)

@@ -274,3 +274,59 @@ def m0004_xtc(db: Database) -> None:
     """The sampler that makes alternatives differ."""
     db.execute("ALTER TABLE replies ADD COLUMN xtc_probability REAL NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE replies ADD COLUMN xtc_threshold REAL NOT NULL DEFAULT 0.1")
+
+
+@migrations()
+def m0005_adapters(db: Database) -> None:
+    """What trainings made, and which of it answers. All of it is append-only: the later row counts."""
+    for statement in (
+        """
+        CREATE TABLE adapters (
+            -- What one training made. Its files lie in the folder of its name; a name is never given twice.
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE CHECK (name GLOB 'r[1-9]*' AND NOT substr(name, 2) GLOB '*[^0-9]*'),
+            method TEXT NOT NULL,
+            model TEXT NOT NULL,         -- name of the base when it was trained
+            model_sha256 TEXT NOT NULL,  -- the base file that it fits
+            parent TEXT,                 -- the adapter that the training started from; NULL for the base
+            created TEXT NOT NULL,
+            accepted INTEGER NOT NULL CHECK (accepted IN (0, 1)),  -- whether the gate let it through
+            reason TEXT NOT NULL,        -- the verdict in one line
+            run TEXT NOT NULL,           -- name of the run's folder
+            data_sha256 TEXT NOT NULL,   -- of what it learned from
+            settings TEXT NOT NULL,      -- JSON object
+            evaluation TEXT NOT NULL,    -- JSON object: the figures of the gate
+            UNIQUE (model_sha256, name),
+            FOREIGN KEY (model_sha256, parent) REFERENCES adapters(model_sha256, name)
+        )
+        """,
+        """
+        CREATE TABLE adapter_choices (
+            -- Which adapter answers for a model from here on.
+            id INTEGER PRIMARY KEY,
+            model_sha256 TEXT NOT NULL,
+            adapter TEXT,                -- NULL for the base
+            why TEXT NOT NULL,           -- use, off, rollback, train, delete
+            created TEXT NOT NULL,
+            FOREIGN KEY (model_sha256, adapter) REFERENCES adapters(model_sha256, name)
+        )
+        """,
+        "CREATE INDEX adapter_choices_by_model ON adapter_choices (model_sha256)",
+        """
+        CREATE TABLE adapter_deletions (
+            -- Deleting hides an adapter, restoring brings it back.
+            id INTEGER PRIMARY KEY,
+            adapter TEXT NOT NULL REFERENCES adapters(name),
+            deleted INTEGER NOT NULL CHECK (deleted IN (0, 1)),
+            created TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX adapter_deletions_by_adapter ON adapter_deletions (adapter)",
+        *(
+            f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} BEGIN"
+            f" SELECT RAISE(ABORT, '{table} is append-only'); END"
+            for table in ("adapters", "adapter_choices", "adapter_deletions")
+            for verb in ("update", "delete")
+        ),
+    ):
+        db.execute(statement)

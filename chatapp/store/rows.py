@@ -6,7 +6,16 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from chatapp.core.types import Conversation, Demonstration, Message, Provenance, Ranking, Sampling, Thumb
+from chatapp.core.types import (
+    Adapter,
+    Conversation,
+    Demonstration,
+    Message,
+    Provenance,
+    Ranking,
+    Sampling,
+    Thumb,
+)
 from chatapp.store.connection import Row, from_iso, storable
 
 _SAMPLING = [field.name for field in fields(Sampling)]
@@ -98,4 +107,22 @@ def demonstration(row: Row, replaces: list[Row]) -> Demonstration:
         row["reply"],
         tuple(each["reply"] for each in replaces),
         from_iso(row["created"]),
+    )
+
+
+def adapter(row: Row) -> Adapter:
+    return Adapter(
+        row["name"],
+        row["method"],
+        row["model"],
+        row["model_sha256"],
+        row["parent"],
+        from_iso(row["created"]),
+        bool(row["accepted"]),
+        row["reason"],
+        row["run"],
+        row["data_sha256"],
+        json.loads(row["settings"]),
+        json.loads(row["evaluation"]),
+        bool(row["deleted"]),
     )
