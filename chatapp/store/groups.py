@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
+from chatapp.core.types import Group, GroupReply, Provenance, Turn
 from chatapp.store.connection import Connection, storable
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
@@ -44,13 +45,16 @@ class Groups:
         for thumb in self._rankings.thumbs():
             message = self._conversations.message(thumb.reply)
             if message.parent is not None:
-                reply = GroupReply(message.text, message.origin, _model(message), thumb.value)
+                reply = replace(self._reply(thumb.reply), thumb=thumb.value)
                 groups.append(Group(self._turns(message.parent, systems), (reply,), created=thumb.created))
         return groups
 
     def _reply(self, id: int) -> GroupReply:
         message = self._conversations.message(id)
-        return GroupReply(message.text, message.origin, _model(message))
+        made = message.provenance
+        if made is None:
+            return GroupReply(message.text, message.origin)
+        return GroupReply(message.text, message.origin, made.model, adapter=made.adapter)
 
     def _turns(self, prompt: int, systems: dict[int, str]) -> tuple[Turn, ...]:
         path = self._connection.rows(
@@ -97,7 +101,9 @@ class Groups:
         assert parent is not None
         ids = []
         for reply in group.replies:
-            provenance = Provenance(reply.model) if reply.model is not None else None
+            provenance = None
+            if reply.model is not None:
+                provenance = Provenance(reply.model, adapter=reply.adapter)
             id = self._conversations.add(
                 conversation,
                 parent,
@@ -127,7 +133,3 @@ class Groups:
             self._rankings.demonstrate(parent, made, [id for id in ids if id != made])
             return made
         return ids[group.tiers[0][0]] if group.tiers else ids[0]
-
-
-def _model(message: Message) -> str | None:
-    return message.provenance.model if message.provenance else None

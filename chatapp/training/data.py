@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from chatapp.core.types import Group, Turn
@@ -99,10 +99,15 @@ def is_held_out(key: str, share: float = HELD_OUT) -> bool:
 
 
 def build(
-    groups: Iterable[Group], encoder: Encoder, *, max_tokens: int = 512, share: float = HELD_OUT
+    groups: Iterable[Group],
+    encoder: Encoder,
+    *,
+    max_tokens: int = 512,
+    share: float = HELD_OUT,
+    weight: Callable[[Group], float] = lambda _: 1.0,
 ) -> Data:
     """Encode `groups` and split them by conversation. Rows of more than `max_tokens` tokens lose old turns
-    first, then are left out (`too_long`)."""
+    first, then are left out (`too_long`). `weight` is how much a ranking counts."""
     digest = hashlib.sha256()
     data = Data(Side(), Side(), "")
     said: Counter[tuple[str, str, str]] = Counter()
@@ -123,7 +128,7 @@ def build(
         if encoded is None:
             data.too_long += 1
             continue
-        _place(group, key, encoded, side, data)
+        _place(group, key, encoded, side, data, weight(group))
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
     data.sha256 = digest.hexdigest()
     for side in (data.train, data.held_out):
@@ -173,7 +178,9 @@ def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:
     return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
 
 
-def _place(group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: Side, data: Data) -> None:
+def _place(
+    group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: Side, data: Data, weight: float
+) -> None:
     prompt, replies = encoded
     side.prompts.append(prompt)
     for reply, ids in zip(group.replies, replies, strict=True):
@@ -189,21 +196,23 @@ def _place(group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: S
         places = {place: int(place != group.demonstration) for place in range(len(replies))}
     if not places:
         return
-    row = distinct(prompt, [(replies[place], places[place]) for place in sorted(places)], key)
+    row = distinct(prompt, [(replies[place], places[place]) for place in sorted(places)], key, weight)
     if row is None:
         data.undecided += 1
     else:
         side.rankings.append(row)
 
 
-def distinct(prompt: Ids, ranked: Sequence[tuple[Ids, int]], key: str = "") -> RankingRow | None:
+def distinct(
+    prompt: Ids, ranked: Sequence[tuple[Ids, int]], key: str = "", weight: float = 1.0
+) -> RankingRow | None:
     """A row in which each reply stands once, at its best place; None when nothing is ordered any more."""
     best: dict[Ids, int] = {}
     for ids, tier in ranked:
         best[ids] = min(tier, best.get(ids, tier))
     if len(set(best.values())) < 2:
         return None
-    return RankingRow(prompt, tuple(best), tuple(best.values()), key)
+    return RankingRow(prompt, tuple(best), tuple(best.values()), key, weight)
 
 
 def conversation_rows(

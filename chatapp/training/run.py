@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatapp.core.errors import TrainingError
@@ -35,10 +36,17 @@ Row = TypeVar("Row")
 TIME_IS_UP = "the time is up"
 
 
+class Interrupted(Exception):
+    """Somebody asked the run to stop. It did, after its step; the checkpoint holds all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     max_steps: int | None = None
+    """Of each stage."""
     max_minutes: float | None = None
+    stop: Event | None = None
+    """Once it is set, the run ends after its step with `Interrupted`."""
 
 
 class Loop:
@@ -106,6 +114,9 @@ class Loop:
             self._spent = already + now - begun
             if self.step % self._checkpoint_every:
                 continue
+            if self._limits.stop is not None and self._limits.stop.is_set():
+                self.save()
+                raise Interrupted
             if now - saved >= self._checkpoint_seconds:
                 self.save()
                 saved = now

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.types import Sampling
 from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.engine.tuning import TuningClient
@@ -29,4 +30,15 @@ class EngineSampler:
     def rollout(
         self, prompts: Sequence[Sequence[int]], samples: int, sampling: Sampling
     ) -> tuple[tuple[Sample, ...], ...]:
-        return self._engine.rollout(prompts, samples, sampling)
+        """An engine that dies is started again, once."""
+        try:
+            return self._engine.rollout(prompts, samples, sampling)
+        except EngineDied:
+            pass
+        try:
+            return self._engine.rollout(prompts, samples, sampling)
+        except EngineDied as death:
+            raise TrainingError(
+                f"the engine ended twice while it sampled replies: {death}",
+                "`chatapp doctor` tests the engine",
+            ) from death

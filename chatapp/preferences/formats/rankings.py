@@ -14,7 +14,13 @@ def rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
         yield {
             "prompt": messages(group.prompt),
             "replies": [
-                {"text": reply.text, "origin": reply.origin, "model": reply.model, "thumb": reply.thumb}
+                {
+                    "text": reply.text,
+                    "origin": reply.origin,
+                    "model": reply.model,
+                    "thumb": reply.thumb,
+                    "adapter": reply.adapter,
+                }
                 for reply in group.replies
             ],
             "tiers": [list(tier) for tier in group.tiers],
@@ -60,7 +66,8 @@ def group(row: dict[str, Any]) -> list[Group]:
 
 def _reply(value: Any) -> GroupReply:
     reply = record(value, "a reply")
-    origin, thumb, model = reply.get("origin", "import"), reply.get("thumb", 0), reply.get("model")
+    origin, thumb = reply.get("origin", "import"), reply.get("thumb", 0)
+    model, adapter = reply.get("model"), reply.get("adapter")
     if origin not in get_args(Origin):
         raise BadRow(f"a reply of origin {str(origin)[:40]!r}")
     if isinstance(thumb, bool) or thumb not in (-1, 0, 1):
@@ -70,6 +77,7 @@ def _reply(value: Any) -> GroupReply:
         origin,
         None if model is None else text(model, "the model of a reply"),
         thumb,
+        None if adapter is None else text(adapter, "the adapter of a reply"),
     )
 
 
