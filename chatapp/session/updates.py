@@ -58,4 +58,15 @@ class Removed:
     lane: int
 
 
-Update = Dropped | Began | Text | Finished | Replaced | Removed
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """More text of a reply that is not stored."""
+
+    prompt: int
+    """Its place among those that were asked for, from 0."""
+    adapter: int
+    """Likewise."""
+    delta: str
+
+
+Update = Dropped | Began | Text | Finished | Replaced | Removed | Rehearsed

@@ -1,0 +1,65 @@
+"""The figures of a training in words, each with what it is of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_words(evaluation: Mapping[str, Any]) -> str:
+    """`wins 63% [55, 70] of 200 held-out prompts, same length, perplexity +0.6%`.
+
+    `evaluation` is `training.gate.Evidence` as JSON; what is unknown in it is left out.
+    """
+    wins, preference = evaluation.get("wins"), evaluation.get("preference")
+    parts = [
+        _share("wins", wins, "held-out prompts"),
+        "" if _known(wins) else _share("agrees with", preference, "held-out rankings"),
+        _length(evaluation.get("tuned"), evaluation.get("base")),
+        _perplexity(evaluation.get("perplexity")),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def in_short(evaluation: Mapping[str, Any]) -> str:
+    """The figure that decided alone: `wins 63% of 200`."""
+    for name, words in (("wins", "wins"), ("preference", "agrees with")):
+        figure = evaluation.get(name)
+        if _known(figure):
+            return f"{words} {figure['value']:.0%} of {figure['n']}"
+    return ""
+
+
+def _share(words: str, figure: Any, of: str) -> str:
+    if not _known(figure):
+        return ""
+    low, high = (f"{100 * figure[side]:.0f}" for side in ("low", "high"))
+    return f"{words} {figure['value']:.0%} [{low}, {high}] of {figure['n']} {of}"
+
+
+def _perplexity(figure: Any) -> str:
+    if not _known(figure):
+        return ""
+    change = figure["value"] - 1
+    return "same perplexity" if abs(change) < 0.0005 else f"perplexity {change:+.1%}"
+
+
+def _length(tuned: Any, base: Any) -> str:
+    before, after = (_number(each, "words") for each in (base, tuned))
+    if before is None or after is None or before <= 0:
+        return ""
+    change = after / before - 1
+    return (
+        "same length" if abs(change) < 0.05 else f"{abs(change):.0%} {'longer' if change > 0 else 'shorter'}"
+    )
+
+
+def _known(figure: Any) -> bool:
+    found = [_number(figure, name) for name in ("value", "low", "high", "n")]
+    return None not in found and bool(found[-1])
+
+
+def _number(values: Any, name: str) -> float | None:
+    value = values.get(name) if isinstance(values, Mapping) else None
+    return value if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,165 @@
+"""What is known of a training so far: its plan, its stages, how it ended. No process and no widget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from chatapp.session.verdict import in_words
+from chatapp.training.progress import Progress
+
+Phase = Literal["idle", "planning", "planned", "running", "stopping", "stopped", "failed", "done"]
+
+CURVES = ("loss", "reward", "kl", "accuracy")
+"""The metrics that are drawn, in this order."""
+_TITLES = {
+    "sft": "edits (SFT)",
+    "reward": "reward model",
+    "dpo": "preference (DPO)",
+    "rloo": "preference (RLOO)",
+    "ppo": "preference (PPO)",
+    "evaluate": "check",
+}
+
+
+def title_of(stage: str) -> str:
+    """What a stage is called on the screen."""
+    return _TITLES.get(stage, stage)
+
+
+@dataclass(slots=True)
+class StageState:
+    """One stage as far as it came."""
+
+    stage: str
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """For each metric of `CURVES` its value at each step; numbers that are none are left out."""
+    note: str = ""
+
+    def follow(self, event: Progress) -> None:
+        if event.note:
+            self.note = event.note
+        if not event.steps:
+            return
+        if event.step <= self.step:
+            self.curves = {}  # the next model of a committee, or the same stage tried anew
+        self.step, self.steps, self.seconds_left = event.step, event.steps, event.seconds_left
+        for name in CURVES:
+            value = event.metrics.get(name)
+            if value is not None and math.isfinite(value):
+                self.curves.setdefault(name, []).append(float(value))
+
+
+@dataclass(slots=True)
+class TrainingState:
+    phase: Phase = "idle"
+    plan: list[str] = field(default_factory=list)
+    """For the user: what there is, what will be done, what to expect."""
+    planned: list[str] = field(default_factory=list)
+    """The stages of the plan, in order."""
+    stages: list[StageState] = field(default_factory=list)
+    """Those that have begun; the last one is going on."""
+    run: str | None = None
+    """Name of the run's folder; known when it ended."""
+    result: Mapping[str, Any] | None = None
+    """The object that `chatapp train --json` ends with."""
+    problem: str = ""
+    """Why there is no result, in one line with what to do."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a training is going on."""
+        return self.phase in ("running", "stopping")
+
+    def follow(self, event: Progress) -> None:
+        """Take one event in."""
+        if event.stage == "plan":
+            if event.note and event.note not in self.plan:
+                self.plan.append(event.note)
+            return
+        if not self.stages or self.stages[-1].stage != event.stage:
+            self.stages.append(StageState(event.stage))
+        self.stages[-1].follow(event)
+
+    @property
+    def to_come(self) -> list[str]:
+        """Stages that have not begun."""
+        begun = {each.stage for each in self.stages}
+        return [each for each in (*self.planned, "evaluate") if each not in begun]
+
+    @property
+    def summary(self) -> str:
+        """A few words for the status line of the chat; empty when nothing is going on."""
+        if not self.busy:
+            return ""
+        if self.phase == "stopping":
+            return "training stops"
+        now = self.stages[-1] if self.stages else None
+        if now is None or not now.steps:
+            return "training"
+        left = f" {clock(now.seconds_left)} left" if now.seconds_left is not None else ""
+        return f"training {now.step}/{now.steps}{left}"
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in one line for somebody who is chatting."""
+        match self.phase:
+            case "stopped":
+                return "The training was stopped; its checkpoint is kept.   ^T goes on with it"
+            case "failed":
+                return f"The training ended: {self.problem}"
+            case "done":
+                result = self.result or {}
+                evaluation = result.get("evaluation")
+                figures = in_words(evaluation) if isinstance(evaluation, Mapping) else ""
+                name, reason = result.get("adapter"), str(result.get("reason", ""))
+                if result.get("accepted"):
+                    return f"{name} is trained: {figures or reason}.   ^T uses it"
+                return f"Training did not help: {reason}.   ^T shows more"
+        return ""
+
+
+def checked(event: Progress) -> Progress:
+    """`event` when each of its fields is what it should be. Errors: ValueError."""
+    numbers = isinstance(event.metrics, Mapping) and all(
+        isinstance(name, str) and isinstance(value, int | float) for name, value in event.metrics.items()
+    )
+    left = event.seconds_left
+    if not (
+        numbers
+        and isinstance(event.stage, str)
+        and isinstance(event.note, str)
+        and isinstance(event.step, int)
+        and isinstance(event.steps, int)
+        and (left is None or (isinstance(left, int | float) and math.isfinite(left)))
+    ):
+        raise ValueError("not a progress event")
+    return event
+
+
+def clock(seconds: float) -> str:
+    """`1:12`, or `1:02:05` from an hour on."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plan_of(result: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(lines, stages) of what a dry run prints."""
+    found = result.get("plan", result)
+    if isinstance(found, Mapping):
+        lines, stages = found.get("lines", ()), found.get("stages", result.get("stages", ()))
+    else:
+        lines, stages = found, result.get("stages", ())
+    return _texts(lines), _texts(stages)
+
+
+def _texts(values: object) -> list[str]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return []
+    return [each for each in values if isinstance(each, str)]

@@ -1,0 +1,112 @@
+"""A training as it goes on: its stages, one line each, and the curves of the one that is going on."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Sparkline, Static
+
+from chatapp.core.sanitize import one_line
+from chatapp.tui.training_state import CURVES, StageState, TrainingState, clock, title_of
+
+_TITLE = 19
+_BAR = 16
+_CHECKED = "wins on held-out prompts, length, variety, perplexity"
+
+
+class StageList(Static):
+    """Those that are done with a tick, the one that is going on with its bar, those to come without a mark."""
+
+    DEFAULT_CSS = "StageList { height: auto; }"
+
+    def show(self, state: TrainingState) -> None:
+        last = len(state.stages) - 1
+        lines = [_line(stage, state.busy and at == last) for at, stage in enumerate(state.stages)]
+        if state.phase not in ("stopped", "failed", "done"):
+            lines += [_to_come(stage) for stage in state.to_come if state.plan]
+        if state.phase == "running" and not state.stages:
+            lines.insert(0, Content.styled("  reading what there is ...", "$secondary"))
+        self.update(Content("\n").join(lines))
+
+
+class Curve(Horizontal):
+    """One metric over the steps so far: its name, a line, from where to where."""
+
+    DEFAULT_CSS = """
+    Curve {
+        height: 2;
+        margin: 0 0 1 0;
+        & > .name { width: 19; padding: 0 0 0 2; color: $secondary; content-align: left bottom; height: 2; }
+        & > .ends { width: 18; padding: 0 0 0 2; content-align: left bottom; height: 2; }
+        & > Sparkline { width: 1fr; max-width: 64; height: 2; }
+        & Sparkline > .sparkline--max-color { color: $accent; }
+        & Sparkline > .sparkline--min-color { color: $accent 70%; }
+    }
+    """
+
+    def __init__(self, metric: str) -> None:
+        super().__init__(id=f"curve-{metric}")
+        self._metric = metric
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._metric, classes="name", markup=False)
+        yield Sparkline(summary_function=_mean)
+        yield Static(classes="ends", markup=False)
+
+    def show(self, values: list[float]) -> None:
+        self.display = len(values) > 1
+        self.query_one(Sparkline).data = list(values)
+        self.query_one(".ends", Static).update(Content(_ends(values)))
+
+
+class Curves(Vertical):
+    """The curves of one stage."""
+
+    DEFAULT_CSS = "Curves { height: auto; margin: 1 0 0 0; }"
+
+    def compose(self) -> ComposeResult:
+        for metric in CURVES:
+            yield Curve(metric)
+
+    def show(self, state: TrainingState) -> None:
+        drawn = [stage for stage in state.stages if stage.curves]
+        self.display = bool(drawn)
+        for metric in CURVES:
+            values = drawn[-1].curves.get(metric, []) if drawn else []
+            self.query_one(f"#curve-{metric}", Curve).show(values)
+
+
+def _line(stage: StageState, going_on: bool) -> Content:
+    mark = ("● ", "$accent") if going_on else ("✔ ", "$accent")
+    title = title_of(stage.stage).ljust(_TITLE)
+    if going_on and stage.steps:
+        full = round(_BAR * min(1.0, stage.step / stage.steps))
+        left = f"  {clock(stage.seconds_left)} left" if stage.seconds_left is not None else ""
+        bar = "▰" * full + "▱" * (_BAR - full)
+        return Content.assemble(
+            mark, (title, "bold"), (bar, "$accent"), f"  {stage.step}/{stage.steps}{left}"
+        )
+    said = one_line(stage.note, 200)
+    if not said and not going_on:
+        said = "   ".join(
+            f"{name} {_ends(values)}" for name, values in stage.curves.items() if len(values) > 1
+        )
+    return Content.assemble(mark, (title, "bold" if going_on else ""), (said, "$secondary"))
+
+
+def _to_come(stage: str) -> Content:
+    about = _CHECKED if stage == "evaluate" else ""
+    return Content.styled("  " + title_of(stage).ljust(_TITLE) + about, "$secondary")
+
+
+def _ends(values: list[float]) -> str:
+    """`2.31 → 1.94`: means over the first and the last tenth of the steps."""
+    if not values:
+        return ""
+    some = max(1, len(values) // 10)
+    return f"{_mean(values[:some]):.3g} → {_mean(values[-some:]):.3g}"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
