@@ -174,6 +174,17 @@ class Trainer:
         restore(self.policy.model, self.refused.weights)
         return self.refused
 
+    def best_reward(self) -> reward.RewardModel | None:
+        """Of the reward models that were trained to lead, the one that knows held-out rankings best."""
+        if self._leaders is None:
+            return None
+        held = self.material.data.held_out.rankings
+
+        def accuracy(model: reward.RewardModel) -> float:
+            return evaluate.mean(reward.pair_accuracy(model.score(held), held)) if held else 0.0
+
+        return max(self._leaders.members, key=accuracy)
+
     def _reward_verdict(self) -> Verdict:
         """Of a reward model that was trained for its own sake."""
         self.leaders()
@@ -260,6 +271,7 @@ class Trainer:
 
     def judge(self) -> Verdict:
         """Compare the policy as it is with its base, on held-out data alone."""
+        self._note("evaluate", "answers held-out prompts and compares")
         return judge(self._examiner.evidence())
 
     # What all of them need

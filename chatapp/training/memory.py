@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatapp.core.errors import TrainingError
+from chatapp.engine.gguf import GgufHeader
 
 _PROGRAM = 700 * 2**20
 """Python, torch, transformers and peft themselves."""
@@ -33,19 +34,64 @@ class Estimate:
 def estimate(model: Any, *, places: int, learned: int, half: bool = True) -> Estimate:
     """For a batch of `places` padded tokens of which `learned` get logits. `model`: a `peft.PeftModel`."""
     config = model.config.get_text_config()
-    base = sum(each.numel() for name, each in model.named_parameters() if "lora_" not in name)
-    lora = sum(each.numel() for name, each in model.named_parameters() if "lora_" in name)
-    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    shape = _Shape(
+        base=sum(each.numel() for name, each in model.named_parameters() if "lora_" not in name),
+        lora=sum(each.numel() for name, each in model.named_parameters() if "lora_" in name),
+        width=config.hidden_size,
+        inner=config.intermediate_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        vocabulary=config.vocab_size,
+    )
+    return _estimate(shape, places, learned, half)
+
+
+def estimate_from_file(
+    header: GgufHeader, *, places: int, learned: int, rank: int = 8, half: bool = True
+) -> Estimate:
+    """The same before anything is loaded, from what the model's file says of itself."""
+
+    def number(key: str) -> int:
+        value = header.metadata.get(f"{header.architecture}.{key}")
+        return value if isinstance(value, int) else 0
+
+    matrices = [each.dims for each in header.tensors if each.name.startswith("blk.") and len(each.dims) == 2]
+    embedding = next((each.dims for each in header.tensors if each.name == "token_embd.weight"), (0, 0))
+    shape = _Shape(
+        base=header.parameters,
+        lora=rank * sum(sum(dims) for dims in matrices),
+        width=number("embedding_length"),
+        inner=number("feed_forward_length"),
+        layers=number("block_count"),
+        heads=number("attention.head_count"),
+        vocabulary=embedding[-1],
+    )
+    return _estimate(shape, places, learned, half)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    base: int
+    """Parameters; `lora` likewise."""
+    lora: int
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    vocabulary: int
+
+
+def _estimate(shape: _Shape, places: int, learned: int, half: bool) -> Estimate:
     # Of each layer: inputs of the norms, of q, k, v, o, of gate, up, down, and the LoRA's own copies of them.
-    kept = layers * (14 * width + 6 * inner)
+    kept = shape.layers * (14 * shape.width + 6 * shape.inner)
     # Attention of one row of up to 512 places, all heads, scores and weights.
-    attention = layers * config.num_attention_heads * 2 * min(places, 512)
+    attention = shape.layers * shape.heads * 2 * min(places, 512)
     return Estimate(
         program=_PROGRAM,
-        weights=base * (_FLOAT + (2 if half else 0)),
-        adapters=lora * _FLOAT * 4,
+        weights=shape.base * (_FLOAT + (2 if half else 0)),
+        adapters=shape.lora * _FLOAT * 4,
         activations=places * (kept + attention) * (3 if half else _FLOAT),
-        logits=learned * config.vocab_size * _FLOAT * 4,
+        logits=learned * shape.vocabulary * _FLOAT * 4,
     )
 
 
@@ -59,7 +105,7 @@ def require(expected: Estimate, limit: int | None) -> None:
         raise TrainingError(
             f"this training needs about {expected.total / 2**30:.1f} GiB of memory and may take "
             f"{limit / 2**30:.1f} GiB",
-            "make the batch smaller, or train a smaller model",
+            "free some memory, raise --max-memory, or train a smaller model",
         )
 
 
