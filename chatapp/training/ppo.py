@@ -40,18 +40,16 @@ there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
-from chatapp.training.rloo import PURE
-from chatapp.training.rollouts import Guards, Rollout, Scorer, draw, pick_prompts
+from chatapp.training.rollouts import PURE, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.sft import nll
 
@@ -168,10 +166,7 @@ def train(
     progress: Listener = silent,
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`. A step of the loop is one gradient step."""
-    if not prompts:
-        raise TrainingError(
-            "there is no prompt to sample replies to", "chat first, then rank some alternatives"
-        )
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings)
     head = ValueHead(policy)
     passes = settings.epochs * -(-min(settings.prompts, len(prompts)) // settings.minibatch)
     loop = Loop(
@@ -187,15 +182,12 @@ def train(
         # A checkpoint between the passes over one set of samples would lose the samples.
         checkpoint_every=passes,
     )
-    good = loop.state.setdefault("good", loop.copy())
     experiences: list[Experience] = []
     figures: dict[str, float] = {}
     for step in loop:
         number, of_pass = divmod(step, passes)
         if of_pass == 0:
-            chosen = pick_prompts(prompts, settings.prompts, number, settings.seed)
-            sampling = replace(settings.sampling, seed=settings.seed * 100_003 + number * 1_009)
-            rollouts = draw(policy, sampler, scorer, loop.share(chosen), settings.samples, sampling, guards)
+            rollouts = source.draw(loop, number)
             parts = [
                 rollouts[start : start + settings.minibatch]
                 for start in range(0, len(rollouts), settings.minibatch)
@@ -205,14 +197,8 @@ def train(
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
                 "kl": loop.mean(drift),
             }
-            if figures["kl"] > settings.stop_kl:
-                loop.restore(good)
-                loop.stop(
-                    f"{figures['kl']:.2f} nats a reply away from the base; went back to the state before"
-                )
-                loop.record({"kl": figures["kl"]})
+            if source.too_far(loop, figures["kl"]):
                 continue
-            good = loop.state["good"] = loop.copy()
         if experiences:
             learned = experiences[of_pass % len(experiences)]
             with half_precision(settings.half):

@@ -169,7 +169,7 @@ class RewardModel:
             scores = scores + ((given - self.mean) / self.spread) @ self.weights
         return scores
 
-    def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], batch: int = 8) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
         more."""
         return Committee([self]).score(rows, batch)
@@ -266,7 +266,7 @@ class Committee:
     def __init__(self, members: Sequence[RewardModel]) -> None:
         self.members = members
 
-    def score(self, rows: Sequence[RankingRow], batch: int = 16) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], batch: int = 8) -> list[list[float]]:
         """The mean over the members; what the base finds of the replies is computed once for all."""
         import torch
 

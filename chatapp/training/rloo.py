@@ -28,25 +28,21 @@ ends there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.packing import pack, per_reply, token_logprobs
 from chatapp.training.progress import Listener, silent
-from chatapp.training.rollouts import Guards, Rollout, Scorer, draw, pick_prompts
+from chatapp.training.rollouts import PURE, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.sft import nll
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PURE = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
-"""Samples of the policy itself, nothing filtered: only then is log p the probability they were drawn with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,8 @@ class RlooSettings:
     prompts: int = 16
     samples: int = 4
     learning_rate: float = 8e-4
+    decay: bool = True
+    """The rate falls to nothing at the last step."""
     beta: float = 0.1
     clip: float = 2.0
     stop_kl: float = 1.2
@@ -62,7 +60,7 @@ class RlooSettings:
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
     mix_rows: int = 8
-    micro: int = 8
+    micro: int = 4
     """Prompts whose samples go through the network at once."""
     sampling: Sampling = PURE
     seed: int = 0
@@ -97,39 +95,29 @@ def train(
     """Tune `policy` in place on samples to `prompts`."""
     import torch
 
-    if not prompts:
-        raise TrainingError(
-            "there is no prompt to sample replies to", "chat first, then rank some alternatives"
-        )
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings)
     loop = Loop(
         "rloo",
         folder,
         trainable(policy.model),
         steps=settings.steps,
         learning_rate=settings.learning_rate,
-        decay=False,
+        decay=settings.decay,
         limits=limits,
         progress=progress,
     )
-    good = loop.state.setdefault("good", loop.copy())
     for step in loop:
-        chosen = pick_prompts(prompts, settings.prompts, step, settings.seed)
-        sampling = replace(settings.sampling, seed=settings.seed * 100_003 + step * 1_009)
-        rollouts = draw(policy, sampler, scorer, loop.share(chosen), settings.samples, sampling, guards)
+        rollouts = source.draw(loop, step)
         kl, rewards = [0.0], [0.0]
         for start in range(0, len(rollouts), settings.micro):
             part = rollouts[start : start + settings.micro]
             loss, drift = _loss(policy, part, settings)
-            loop.backward(loss * len(part) / len(chosen))
+            loop.backward(loss * len(part) / min(settings.prompts, len(prompts)))
             kl += drift
             rewards += [each for rollout in part for each in rollout.rewards]
         drifted = loop.mean(kl[1:])
-        if drifted > settings.stop_kl:
-            loop.restore(good)
-            loop.stop(f"{drifted:.2f} nats a reply away from the base; went back to the state before")
-            loop.record({"kl": drifted})
+        if source.too_far(loop, drifted):
             continue
-        good = loop.state["good"] = loop.copy()
         replay = torch.zeros(())
         if mix and settings.mix and (own := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
             with half_precision(settings.half):

@@ -1,4 +1,4 @@
-"""Replies sampled from the policy that is being trained, and what each of them is worth."""
+"""Replies sampled from the policy that is being trained, what each is worth, and how far is too far."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
+from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
+from chatapp.training.run import Loop
+
+PURE = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
+"""Samples of the policy itself, nothing filtered: only then is log p the probability they were drawn with."""
 
 
 class Scorer(Protocol):
@@ -70,6 +75,74 @@ class Rollout:
     """With the guards."""
 
 
+class OnPolicySettings(Protocol):
+    """What RLOO and PPO share."""
+
+    @property
+    def prompts(self) -> int:
+        """A step."""
+
+    @property
+    def samples(self) -> int:
+        """A prompt."""
+
+    @property
+    def sampling(self) -> Sampling: ...
+    @property
+    def stop_kl(self) -> float:
+        """Nats a reply."""
+
+    @property
+    def seed(self) -> int: ...
+
+
+class OnPolicy:
+    """The half of a step that RLOO and PPO share: samples of the policy as it is now, and the stop rule."""
+
+    def __init__(
+        self,
+        policy: TrainedPolicy,
+        sampler: Sampler,
+        scorer: Scorer,
+        prompts: Sequence[Ids],
+        guards: Guards,
+        settings: OnPolicySettings,
+    ) -> None:
+        if not prompts:
+            raise TrainingError(
+                "there is no prompt to sample replies to", "chat first, then rank some alternatives"
+            )
+        self._policy, self._sampler, self._scorer = policy, sampler, scorer
+        self._prompts, self._guards, self._settings = prompts, guards, settings
+
+    def draw(self, loop: Loop, number: int) -> list[Rollout]:
+        """This process's share of draw `number`."""
+        settings = self._settings
+        chosen = pick_prompts(self._prompts, settings.prompts, number, settings.seed)
+        sampling = replace(settings.sampling, seed=settings.seed * 100_003 + number * 1_009)
+        return draw(
+            self._policy,
+            self._sampler,
+            self._scorer,
+            loop.share(chosen),
+            settings.samples,
+            sampling,
+            self._guards,
+        )
+
+    def too_far(self, loop: Loop, kl: float) -> bool:
+        """Whether the samples were more than `stop_kl` nats a reply away. The run then goes back to the last
+        state that was not, and ends."""
+        if kl <= self._settings.stop_kl:
+            loop.state["good"] = loop.copy()
+            return False
+        if "good" in loop.state:
+            loop.restore(loop.state["good"])
+        loop.stop(f"{kl:.2f} nats a reply away from the base; went back to the state before")
+        loop.record({"kl": kl})
+        return True
+
+
 def draw(
     policy: TrainedPolicy,
     sampler: Sampler,
@@ -79,8 +152,10 @@ def draw(
     sampling: Sampling,
     guards: Guards,
 ) -> list[Rollout]:
-    """`samples` replies to each prompt from the policy as it is now, scored."""
+    """`samples` replies to each prompt from the policy as it is now, scored; prompts of like length are
+    neighbours, so that little of a batch is padding."""
     sampler.publish(policy)
+    prompts = sorted(prompts, key=len)
     drawn = sampler.rollout(prompts, samples, sampling)
     kept: list[tuple[RankingRow, list[Sampled]]] = []
     for prompt, replies in zip(prompts, drawn, strict=True):
