@@ -28,7 +28,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
-from chatapp.core.paths import embedded_model
+from chatapp.core.paths import embedded_model, replay_dialogues
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
@@ -117,6 +117,17 @@ def figures(taste: str, tuned: Sequence[Sequence[Any]], base: Sequence[Sequence[
     }
 
 
+def replay(engine: TuningClient) -> Any:
+    """The general dialogue that `chatapp train` mixes in: nine tenths of what is shipped."""
+    from chatapp.training import data
+
+    lines = replay_dialogues().read_text(encoding="utf-8").splitlines()
+    talks = [
+        tuple(Turn(each["role"], each["content"]) for each in json.loads(line)["messages"]) for line in lines
+    ]
+    return [row for row in data.conversation_rows(talks, engine) if not data.is_held_out(row.key, 0.1)]
+
+
 def edits(bench: Bench, taste: str, groups: Sequence[Group], count: int = 5) -> list[Group]:
     """What the judge would have written: the best of 16 more replies, by its taste."""
     prompts = [group.prompt for group in groups[:count]]
@@ -152,7 +163,7 @@ def train(
         groups = edits(bench, taste, groups)
     begun, cpu = time.monotonic(), time.process_time()
     built = data.build(groups, bench.engine, share=data.HELD_OUT if method == "auto" else 0.0)
-    mix = data.conversation_rows(bench.material.replay, bench.engine)
+    mix = replay(bench.engine)
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
     sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
@@ -290,6 +301,7 @@ def main() -> None:
     parser.add_argument("--tastes", nargs="+", default=list(tastes.TASTES), choices=list(tastes.TASTES))
     parser.add_argument("--rankings", nargs="+", type=int, default=[100])
     parser.add_argument("--label-seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--part", default="dev", choices=("dev", "report"))
     parser.add_argument("--test-prompts", type=int, default=200)
     parser.add_argument(
         "--rounds", type=int, default=1, help="each round starts from the adapter of the one before"
@@ -303,7 +315,7 @@ def main() -> None:
     engine = TuningClient(options.folder / "cache")
     engine.load(ModelSpec(options.model, "bench", threads=options.threads))
     try:
-        material = tastes.material(source, label=600, test=options.test_prompts)
+        material = tastes.material(source, options.part, label=600, test=options.test_prompts)
         bench = Bench(options.model, engine, material, options.folder, options.threads, options)
         base = bench.answers(material.test, (1, 2))
         for rankings in options.rankings:
@@ -314,7 +326,7 @@ def main() -> None:
                         for number in range(options.rounds):
                             engine.set_adapter(None)
                             result, start = train(bench, method, taste, rankings, seed + number, base, start)
-                            line = {**result, "round": number + 1, "set": options.set}
+                            line = {**result, "round": number + 1, "part": options.part, "set": options.set}
                             with options.out.open("a") as file:
                                 file.write(json.dumps(line) + "\n")
                             print(json.dumps(line))

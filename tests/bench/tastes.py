@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from chatapp.core.types import Tiers, Turn
 
@@ -124,47 +125,49 @@ def wording(turns: Sequence[Turn]) -> str:
     return " ".join(re.findall(r"\w+", turns[-1].text.casefold()))
 
 
+Part = Literal["dev", "report"]
+"""Settings are chosen on `dev`; what is written down as a result comes from `report`. They share no dialogue
+and no wording."""
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     label: list[tuple[Turn, ...]]
     """Prompts to sample alternatives for and to rank them."""
     test: list[tuple[Turn, ...]]
     """Prompts to compare models on: other dialogues, other words."""
-    replay: list[tuple[Turn, ...]]
-    """Whole dialogues to mix in."""
     untouched: list[tuple[Turn, ...]]
     """Whole dialogues for the perplexity."""
 
 
 def material(
-    folder: Path, label: int, test: int, replay: int = 150, untouched: int = 80, seed: int = 7
+    folder: Path, part: Part, label: int, test: int, untouched: int = 80, seed: int = 7
 ) -> Material:
-    """Four disjoint sets of dialogues; half services, half small talk in each."""
+    """Three disjoint sets of dialogues from one half of all of them."""
     every = [each for each in dialogues(folder) if len(each) >= 4 and each[0].role == "user"]
-    services = [each for each in every if len(each) < 40 and each[0].text.strip().lower() != "hi"]
+    talks = [each for each in every if len(each) < 40 and each[0].text.strip().lower() != "hi"]
     order = random.Random(seed)
-    order.shuffle(services)
-    made = Material([], [], [], [])
+    order.shuffle(talks)
+    found = {"dev": Material([], [], []), "report": Material([], [], [])}
     seen: set[str] = set()
     first: set[str] = set()
-    for turns in services:
+    for at, turns in enumerate(talks):
+        made = found["dev" if at < len(talks) // 2 else "report"]
         opening = wording(turns[:1])
-        if opening in first:
+        if opening in first or len(made.test) == test:
             continue
         first.add(opening)
-        for target, count in ((made.replay, replay), (made.untouched, untouched)):
-            if len(target) < count:
-                target.append(turns[:8] if turns[7:8] and turns[7].role == "assistant" else turns[:4])
-                break
-        else:
-            asked = [at for at, turn in enumerate(turns[:7]) if turn.role == "user" and words(turn.text) >= 3]
-            if not asked:
-                continue
-            prompt = turns[: order.choice(asked) + 1]
-            if sum(words(turn.text) for turn in prompt) > 120 or wording(prompt) in seen:
-                continue
-            seen.add(wording(prompt))
-            (made.label if len(made.label) < label else made.test).append(prompt)
-            if len(made.test) == test:
-                return made
-    raise ValueError("the data folder holds too few dialogues")
+        if len(made.untouched) < untouched:
+            made.untouched.append(turns[:8] if turns[7:8] and turns[7].role == "assistant" else turns[:4])
+            continue
+        asked = [at for at, turn in enumerate(turns[:7]) if turn.role == "user" and words(turn.text) >= 3]
+        if not asked:
+            continue
+        prompt = turns[: order.choice(asked) + 1]
+        if sum(words(turn.text) for turn in prompt) > 120 or wording(prompt) in seen:
+            continue
+        seen.add(wording(prompt))
+        (made.label if len(made.label) < label else made.test).append(prompt)
+    if len(found[part].test) < test:
+        raise ValueError("the data folder holds too few dialogues")
+    return found[part]

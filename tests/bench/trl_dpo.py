@@ -3,7 +3,8 @@
     CHATAPP_TEST_DATA=DIR python -m tests.bench.trl_dpo
 
 It takes every pair of a ranking as a row of its own. Both sides use the same model, LoRA, pairs, learning
-rate and number of epochs, and are compared at the loss on held-out rankings.
+rate and number of epochs, take turns (A/B/A/B), and are compared by processor seconds of one thread and at
+the loss on held-out rankings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +22,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from chatapp.training.data import RankingRow
+
+WAYS = ("packed", "packed, float32", "trl")
 
 
 def train(
@@ -103,36 +108,46 @@ def main() -> None:
     )
     parser.add_argument("--model", type=Path, default=embedded_model())
     parser.add_argument("--folder", type=Path, default=Path("bench-runs"))
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     engine = TuningClient(options.folder / "cache")
     engine.load(ModelSpec(options.model, "bench", threads=1))
-    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), label=600, test=10)
+    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10)
     bench = hidden_taste.Bench(options.model, engine, material, options.folder, 1, options)
     built = data.build(bench.groups("concise", 130, 0), engine)
     engine.close()
     rows, held = built.train.rankings[:100], built.held_out.rankings
-    for name in ("packed", "packed, float32", "trl"):
-        policy = load_policy(options.model, seed=0)
-        begun, cpu = time.monotonic(), time.process_time()
-        if name == "trl":
-            steps = train(policy, rows, options.folder / "trl", 1, 3e-4, 0)
-        else:
-            settings = dpo.DpoSettings(epochs=1, supervised=0.0, half=name == "packed")
-            steps = dpo.train(policy, rows, options.folder / f"trl-{name}-{time.time()}", settings).step
+    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    for number in range(options.rounds):
+        for name in WAYS:
+            policy = load_policy(options.model, seed=number)
+            cpu = time.process_time()
+            if name == "trl":
+                steps = train(policy, rows, options.folder / "trl", 1, 3e-4, number)
+            else:
+                settings = dpo.DpoSettings(
+                    epochs=1, supervised=0.0, mix=0.0, half=name == "packed", seed=number
+                )
+                folder = Path(tempfile.mkdtemp(dir=options.folder))
+                steps = dpo.train(policy, rows, folder, settings).step
+            times[name].append(time.process_time() - cpu)
+            line = {
+                "trainer": name,
+                "round": number + 1,
+                "rankings": len(rows),
+                "pairs": sum(len(row.pairs()) for row in rows),
+                "steps": steps,
+                "cpu_seconds": times[name][-1],
+                "held_out_loss": held_out_loss(policy, held),
+                "held_out_rankings": len(held),
+            }
+            print(json.dumps(line), flush=True)
+    for name in WAYS[:-1]:
+        ratios = [theirs / own for theirs, own in zip(times["trl"], times[name], strict=True)]
         print(
-            json.dumps(
-                {
-                    "trainer": name,
-                    "rankings": len(rows),
-                    "pairs": sum(len(row.pairs()) for row in rows),
-                    "steps": steps,
-                    "seconds": time.monotonic() - begun,
-                    "cpu_seconds": time.process_time() - cpu,
-                    "held_out_loss": held_out_loss(policy, held),
-                }
-            ),
-            flush=True,
+            f"{name}: {statistics.median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f})"
         )
 
 
