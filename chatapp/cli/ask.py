@@ -40,7 +40,7 @@ def ask(
     ] = None,
     adapter: Annotated[
         str | None,
-        typer.Option("-a", "--adapter", metavar="NAME", help="Name of an adapter; `base` for none."),
+        typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
     ] = None,
     system: Annotated[
         str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
@@ -112,7 +112,8 @@ def ask(
         choose_demo(ctx)
     house = house_of(ctx)
     given = {"model": model, "adapter": adapter, "system": system}
-    house.with_settings(**{name: value for name, value in given.items() if value is not None})
+    # What is asked for is written by that adapter alone.
+    house.with_settings(rival=False, **{name: value for name, value in given.items() if value is not None})
     where = None if go_on is None else conversation_of(house, go_on).id
     if no_save:
         house.forget(copy=where is not None)

@@ -18,8 +18,9 @@ class Settings:
 
     model: str = "guide"
     """Name in `chatapp models list`, or the path of a GGUF file."""
-    adapter: str = "base"
-    """Name of an adapter that training made, or `base` for none."""
+    adapter: str = "active"
+    """`active` is the one that `chatapp adapters use` or a training chose last for the model, `base` is none;
+    else the name of an adapter or the path of a GGUF adapter."""
     system: str = ""
     """System prompt of a new conversation."""
     n_ctx: int = 0
@@ -32,6 +33,9 @@ class Settings:
     """How many more replies the key for alternatives samples."""
     alternatives_temperature: float = 1.0
     """Temperature of those, hotter than the first reply so that they differ."""
+    rival: bool = True
+    """Alternatives are drawn from the adapter in use and the one before it, so that you can tell which you
+    like better."""
     theme: str = "chatapp-dark"
     sampling: Sampling = field(default_factory=Sampling)
 

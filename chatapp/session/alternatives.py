@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from chatapp.core.types import Message, Sampling
+from chatapp.engine.base import Started
 from chatapp.session.updates import Removed, Replaced, Update
-from chatapp.session.writing import Writing
+from chatapp.session.writing import Lane
 
 ROUNDS = 5
 """How often lanes that repeat another reply are sampled again, each time hotter."""
 
-Sample = Callable[[tuple[int, ...], int, int | None, int], Writing]
+
+class Batch(Protocol):
+    """Replies that are written together; `writing.Writing` is one."""
+
+    @property
+    def started(self) -> Started | None: ...
+    @property
+    def lanes(self) -> list[Lane]: ...
+    def run(self) -> Iterator[Update]: ...
+
+
+Sample = Callable[[tuple[int, ...], int, int | None, int], Batch]
 """(lanes to write, first_lane, seed of the first round or None for that round itself, which round)."""
 
 

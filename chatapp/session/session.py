@@ -8,18 +8,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from chatapp.core.errors import UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
-from chatapp.engine.base import AdapterSpec, Engine, ModelInfo, ModelSpec, Request
-from chatapp.session.alternatives import distinct_replies, hotter
+from chatapp.engine.base import AdapterSpec, Delta, Engine, ModelInfo, ModelSpec, Request
+from chatapp.session.alternatives import Sample, distinct_replies, hotter
 from chatapp.session.judging import rank_and_show
+from chatapp.session.rival import TwoWriters, rival_of
 from chatapp.session.stores import Stores
 from chatapp.session.undo import UndoStack
-from chatapp.session.updates import Update
+from chatapp.session.updates import Rehearsed, Update
 from chatapp.session.writing import Writing
 from chatapp.store.database import Store
 
@@ -52,11 +54,18 @@ class Session:
         self._undo = UndoStack()
         self._stopped = threading.Event()
         self._loading = threading.Lock()
+        self._in_turn = False
+        """Two adapters are writing, one after the other: `prepare` must not switch between them."""
 
     @property
     def store(self) -> Store:
         """The store of the calling thread."""
         return self._stores.here()
+
+    @property
+    def engine(self) -> Engine:
+        """Used in the session's thread alone."""
+        return self._engine
 
     @property
     def spec(self) -> ModelSpec:
@@ -143,7 +152,7 @@ class Session:
             request = Request(self.turns(prompt), wanted)
             model = self.prepare()
             if not self._stopped.is_set():
-                yield from self._writing(message, request, model, (0,), activate=True).run()
+                yield from self._writing(message, request, model, self._adapter, (0,), activate=True).run()
 
         return run()
 
@@ -153,7 +162,8 @@ class Session:
         """Write `n` more replies to `prompt` in one batch, none of them active.
 
         A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
-        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter.
+        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter. Where the
+        adapter in use has a rival, the two share the lanes.
         """
         if not 1 <= n <= self._spec.lanes:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
@@ -169,15 +179,60 @@ class Session:
             turns = self.turns(prompt)
             model = self.prepare()
 
-            def sample(numbers: tuple[int, ...], first_lane: int, seed: int | None, rounds: int) -> Writing:
+            own = self._adapter
+
+            def write(
+                adapter: AdapterSpec | None,
+                numbers: tuple[int, ...],
+                first_lane: int,
+                seed: int | None,
+                rounds: int,
+            ) -> Writing:
                 chosen = hotter(wanted if seed is None else replace(wanted, seed=seed), rounds)
                 request = Request(turns, chosen, lanes=len(numbers), first_lane=first_lane)
-                return self._writing(message, request, model, numbers, activate=False)
+                return self._writing(message, request, model, adapter, numbers, activate=False)
 
-            if not self._stopped.is_set():
-                yield from distinct_replies(sample, n, there, self._take_out, stopped=self._stopped.is_set)
+            def distinct(sample: Sample) -> Iterator[Update]:
+                return distinct_replies(sample, n, there, self._take_out, self._stopped.is_set)
+
+            if self._stopped.is_set():
+                return
+            rival = rival_of(self.store, own) if self._settings.rival else None
+            if rival is None:
+                yield from distinct(partial(write, own))
+                return
+            self._in_turn = True
+            try:
+                yield from distinct(TwoWriters(own, rival.adapter, n, wanted.seed, write, self._load))
+            finally:
+                self._in_turn = False
+            self.prepare()
 
         return run()
+
+    def rehearse(
+        self, prompts: Sequence[Sequence[Turn]], adapters: Sequence[AdapterSpec | None], seed: int = 1
+    ) -> Iterator[Update]:
+        """What each adapter (None is the base) replies to each prompt; nothing is stored.
+
+        All of them draw the same random numbers. Errors: `EngineError`, `ModelError`.
+        """
+        self._stopped.clear()
+        sampling = replace(self._settings.sampling, seed=seed)
+        self.prepare()
+        self._in_turn = True
+        try:
+            for place, turns in enumerate(prompts):
+                for which, adapter in enumerate(adapters):
+                    if self._stopped.is_set():
+                        return
+                    self._load(adapter)
+                    for event in self._engine.generate(Request(turns, sampling)):
+                        if isinstance(event, Delta):
+                            yield Rehearsed(place, which, event.text)
+        finally:
+            self._in_turn = False
+            self.prepare()
 
     def cancel(self) -> None:
         """Stop the reply that is being written; what came so far is kept. Any thread."""
@@ -196,16 +251,19 @@ class Session:
         Errors: `ModelError`, `EngineError`.
         """
         with self._loading:
-            spec, adapter = self._spec, self._adapter
-            info = self._engine.info
-            if info is None or self._ready is None or self._ready[0] != spec:
-                self._ready = None
-                info = self._engine.load(spec)
-                self._ready = (spec, None)
-            if self._ready[1] != adapter:
-                self._engine.set_adapter(adapter)
-                self._ready = (spec, adapter)
-            return info
+            return self._load(self._ready[1] if self._in_turn and self._ready else self._adapter)
+
+    def _load(self, adapter: AdapterSpec | None) -> ModelInfo:
+        spec = self._spec
+        info = self._engine.info
+        if info is None or self._ready is None or self._ready[0] != spec:
+            self._ready = None
+            info = self._engine.load(spec)
+            self._ready = (spec, None)
+        if self._ready[1] != adapter:
+            self._engine.set_adapter(adapter)
+            self._ready = (spec, adapter)
+        return info
 
     # Judging
 
@@ -304,9 +362,14 @@ class Session:
         return message
 
     def _writing(
-        self, prompt: Message, request: Request, model: ModelInfo, numbers: tuple[int, ...], activate: bool
+        self,
+        prompt: Message,
+        request: Request,
+        model: ModelInfo,
+        adapter: AdapterSpec | None,
+        numbers: tuple[int, ...],
+        activate: bool,
     ) -> Writing:
-        adapter = None if self._adapter is None else self._adapter.name
         return Writing(
             self._stores,
             self._engine,
@@ -314,7 +377,7 @@ class Session:
             prompt.conversation,
             prompt.id,
             model,
-            adapter,
+            None if adapter is None else adapter.name,
             numbers,
             activate,
             self._stopped.is_set,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from types import TracebackType
 
 from chatapp.core.errors import ModelError, NotFound
 from chatapp.core.paths import Paths, embedded_model, find_paths
+from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings, load_settings
+from chatapp.core.types import Adapter
 from chatapp.engine.base import AdapterSpec, Engine, ModelSpec
 from chatapp.library.catalogue import Catalogue
 from chatapp.session.session import Session
@@ -28,6 +31,8 @@ class House:
         self.settings = settings
         self.stores = Stores(paths.database)
         self.catalogue = Catalogue(paths, settings)
+        self._registry = self.stores
+        """Where the adapters are known; `forget` leaves it alone."""
         self._given = engine
         self._engine = engine
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -64,6 +69,8 @@ class House:
             self.stores.here().backup(path)
         self.stores.close()
         self.stores = Stores(path)
+        if not self._registry.path.exists():
+            self._registry = self.stores
 
     def store(self) -> Store:
         """The store of the calling thread."""
@@ -72,10 +79,10 @@ class House:
     def engine(self) -> Engine:
         """llama.cpp in a child process, which starts with the first model that is loaded."""
         if self._engine is None:
-            from chatapp.engine.client import LlamaClient
+            from chatapp.engine.tuning import TuningClient
 
             self.paths.make()
-            self._engine = LlamaClient(cache=self.paths.cache, log=self.paths.log)
+            self._engine = TuningClient(cache=self.paths.cache, log=self.paths.log)
         return self._engine
 
     def spec(self, model: str | None = None) -> ModelSpec:
@@ -96,19 +103,68 @@ class House:
             path, name, n_ctx=settings.n_ctx, threads=settings.threads, gpu_layers=settings.gpu_layers
         )
 
-    def adapter(self, name: str | None = None) -> AdapterSpec | None:
-        """The adapter named: `base` is none, a file is taken as it is. Errors: `NotFound`."""
+    def model_sha256(self, model: ModelSpec | None = None) -> str:
+        """Of the file of `model` (by default the one in the settings): what adapters are bound to."""
+        spec = self.spec() if model is None else model
+        if self._given is not None:
+            return (self._given.info or self._given.load(spec)).sha256
+        from chatapp.engine.cache import sha256
+
+        return sha256(spec.path, self.paths.cache)
+
+    def adapter(self, name: str | None = None, model: ModelSpec | None = None) -> AdapterSpec | None:
+        """The adapter named (by default the one in the settings) for `model`, checked to fit it.
+
+        `active` is the one chosen last for this model, `base` is none; else a name or a file.
+        Errors: `NotFound`; `ModelError` for an adapter of another model.
+        """
         wanted = self.settings.adapter if name is None else name
-        if wanted == "base":
+        adapters = self._registry.here().adapters if wanted != "base" else None
+        # Where no adapter was ever chosen, a large model need not be read through to be recognised.
+        if adapters is None or (wanted == "active" and not adapters.any_chosen()):
             return None
-        for file in (self.paths.adapters / wanted / "adapter.gguf", Path(wanted).expanduser()):
-            if file.is_file():
-                return AdapterSpec(wanted if file.parent.name == wanted else file.stem, file)
-        raise NotFound(f"no adapter named {wanted!r}", "`base` is the model without an adapter")
+        spec = self.spec() if model is None else model
+        if wanted == "active":
+            active = adapters.active(self.model_sha256(spec))
+            return None if active is None else self._registered(active)
+        file = Path(wanted).expanduser()
+        if file.is_file() and not re.fullmatch("r[0-9]+", wanted):
+            return self._from_file(file, spec)
+        found = adapters.get(wanted)
+        if found.deleted:
+            raise NotFound(f"{wanted} was deleted", f"bring it back: `chatapp adapters restore {wanted}`")
+        if found.model_sha256 != self.model_sha256(spec):
+            raise ModelError(
+                f"{wanted} was trained on another model file ({one_line(found.model, 80)})",
+                "name that model with -m, or choose another adapter: `chatapp adapters list`",
+            )
+        return self._registered(found)
+
+    def _registered(self, adapter: Adapter) -> AdapterSpec:
+        file = self.paths.adapters / adapter.name / "adapter.gguf"
+        if self._given is None and not file.is_file():
+            raise NotFound(
+                f"the file of {adapter.name} is gone: {file}",
+                "`chatapp adapters off` goes on without it, `-a base` does so once",
+            )
+        return AdapterSpec(adapter.name, file)
+
+    def _from_file(self, file: Path, model: ModelSpec) -> AdapterSpec:
+        from chatapp.engine.gguf import read_header, require_adapter
+        from chatapp.training.export import BASE, require_base
+
+        file = file.absolute()
+        header = read_header(file)
+        require_adapter(header, read_header(model.path))
+        if (recorded := header.metadata.get(BASE)) is not None:
+            require_base(one_line(file.name, 80), recorded, self.model_sha256(model))
+        # With its folder, so that it cannot be taken for the name of a training's adapter.
+        return AdapterSpec(f"{file.parent.name}/{file.name}", file)
 
     def session(self, conversation: int | None = None) -> Session:
         """A session with the model and adapter of the settings. Errors: `NotFound`, `ModelError`."""
-        session = Session(self.stores, self.engine(), self.settings, self.spec(), self.adapter())
+        spec = self.spec()
+        session = Session(self.stores, self.engine(), self.settings, spec, self.adapter(model=spec))
         session.open(conversation)
         return session
 
@@ -117,6 +173,7 @@ class House:
         if self._engine is not None:
             self._engine.close()
         self.stores.close()
+        self._registry.close()
         if self._folder is not None:
             self._folder.cleanup()
 

@@ -10,8 +10,11 @@ import pytest
 from chatapp.core.errors import ModelError, NotFound
 from chatapp.core.paths import embedded_model, find_paths
 from chatapp.core.settings import Settings
+from chatapp.engine.base import AdapterSpec
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.wiring import House
+from tests.engine.tiny_gguf import make_model
+from tests.session.guide_adapters import guide_sha256, register, write_random_adapter
 
 
 def house_in(folder: Path, **settings: object) -> House:
@@ -67,18 +70,76 @@ def test_a_conversation_is_opened(tmp_path: Path) -> None:
             house.session(7)
 
 
+def real_house(folder: Path, **settings: object) -> House:
+    return House(find_paths({"CHATAPP_HOME": str(folder)}), Settings(**settings))  # type: ignore[arg-type]
+
+
 def test_adapters_by_name_and_by_file(tmp_path: Path) -> None:
-    with house_in(tmp_path) as house:
+    with real_house(tmp_path) as house:
+        register(house, "r1")
+        register(house, "r2", "r1")
+        file = house.paths.adapters / "r2" / "adapter.gguf"
+        assert house.adapter("r2") == AdapterSpec("r2", file)
+        assert house.adapter("base") is None
         assert house.adapter() is None
-        file = house.paths.adapters / "r3" / "adapter.gguf"
-        file.parent.mkdir(parents=True)
-        file.touch()
-        for wanted in ("r3", str(file)):
-            found = house.adapter(wanted)
-            assert found is not None
-            assert found.path == file
-        with pytest.raises(NotFound):
+        mine = write_random_adapter(tmp_path / "mine" / "lora.gguf", 1)
+        assert house.adapter(str(mine)) == AdapterSpec("mine/lora.gguf", mine)
+        with pytest.raises(NotFound, match="'r4'") as error:
             house.adapter("r4")
+        assert "r2" in error.value.hint
+        with pytest.raises(NotFound, match=r"gone\.gguf"):
+            house.adapter(str(tmp_path / "gone.gguf"))
+        with pytest.raises(ModelError, match="not a LoRA adapter"):
+            house.adapter(str(embedded_model()))
+        house.store().adapters.delete("r2")
+        with pytest.raises(NotFound, match="was deleted"):
+            house.adapter("r2")
+
+
+def test_the_adapter_in_use_is_that_of_each_model(tmp_path: Path) -> None:
+    other = make_model(tmp_path / "other.gguf")
+    with real_house(tmp_path) as house:
+        register(house, "r1")
+        house.store().adapters.choose(guide_sha256(), "r1", "use")
+        assert house.session().adapter == house.adapter("r1")
+        assert house.adapter("active", house.spec(str(other))) is None
+        with pytest.raises(ModelError, match="another model"):
+            house.adapter("r1", house.spec(str(other)))
+        (house.paths.adapters / "r1" / "adapter.gguf").unlink()
+        with pytest.raises(NotFound, match="file of r1 is gone") as error:
+            house.session()
+        assert "adapters off" in error.value.hint
+
+
+def test_a_model_is_not_read_through_where_nothing_was_ever_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise AssertionError("hashed")
+
+    with real_house(tmp_path) as house:
+        register(house, "r1")
+        monkeypatch.setattr("chatapp.engine.cache.sha256", refuse)
+        assert house.adapter() is None
+        house.store().adapters.choose(guide_sha256(), None, "off")
+        with pytest.raises(AssertionError, match="hashed"):
+            house.adapter()
+
+
+def test_what_keeps_nothing_still_knows_the_adapters(tmp_path: Path) -> None:
+    with real_house(tmp_path / "new") as house:
+        house.forget()
+        assert house.adapter() is None
+        assert not house.paths.database.exists()
+    with real_house(tmp_path) as house:
+        register(house, "r1")
+        house.store().adapters.choose(guide_sha256(), "r1", "use")
+        house.forget()
+        session = house.session()
+        assert session.adapter is not None and session.adapter.name == "r1"
+        session.begin("forgotten")
+    with real_house(tmp_path) as house:
+        assert house.store().conversations.list() == []
 
 
 def test_a_model_that_cannot_be_used_is_named(tmp_path: Path) -> None:
