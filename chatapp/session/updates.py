@@ -69,4 +69,20 @@ class Rehearsed:
     delta: str
 
 
-Update = Dropped | Began | Text | Finished | Replaced | Removed | Rehearsed
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Replies to one prompt, best first."""
+
+    replies: tuple[Message, ...]
+    scores: tuple[float, ...]
+    adapter: str
+    """Whose reward model it was."""
+
+    @property
+    def in_words(self) -> str:
+        """`best of 4 by the reward model of r3: 1.2 › 0.4 › −0.1 › −0.8`"""
+        order = " › ".join(f"{score:.1f}".replace("-", "−") for score in self.scores)
+        return f"best of {len(self.replies)} by the reward model of {self.adapter}: {order}"
+
+
+Update = Dropped | Began | Text | Finished | Replaced | Removed | Rehearsed | Scored

@@ -26,7 +26,7 @@ def in_short(evaluation: Mapping[str, Any]) -> str:
     """The figure that decided alone: `wins 63% of 200`."""
     for name, words in (("wins", "wins"), ("preference", "agrees with")):
         figure = evaluation.get(name)
-        if _known(figure):
+        if figure is not None and _known(figure):
             return f"{words} {figure['value']:.0%} of {figure['n']}"
     return ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from textual.app import App
@@ -12,6 +14,8 @@ from chatapp.tui.palette import ChatCommands
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.themes import THEMES
+from chatapp.tui.training_process import TrainingProcess
+from chatapp.tui.training_state import Phase
 
 if TYPE_CHECKING:
     from chatapp.session.rank_queue import RankRequest
@@ -24,7 +28,7 @@ class ChatApp(App[None]):
 
     TITLE = "chatapp"
     COMMANDS = {lambda: ChatCommands}
-    CSS_PATH = ["app.tcss", "screens/chat.tcss", "widgets/ranker.tcss"]
+    CSS_PATH = ["app.tcss", "screens/chat.tcss", "screens/train.tcss", "widgets/ranker.tcss"]
     BINDINGS = [
         Binding("ctrl+q", "quit", "quit", show=False, priority=True),
         Binding("ctrl+p", "command_palette", "all", key_display="^P", priority=True),
@@ -38,6 +42,7 @@ class ChatApp(App[None]):
         first_message: str | None = None,
         resume: int | Literal["last"] | None = None,
         rank: RankRequest | None = None,
+        train_command: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.house = house
@@ -47,6 +52,13 @@ class ChatApp(App[None]):
         self._first_message = first_message
         self._resume = resume
         self._rank = rank
+        self.training = TrainingProcess(
+            _training_of(house) if train_command is None else train_command,
+            house.paths.runs,
+            self._training_changed,
+        )
+        self._training_phase: Phase = "idle"
+        self._training_due = False
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = house.settings.theme if house.settings.theme in self.available_themes else "chatapp-dark"
@@ -58,7 +70,9 @@ class ChatApp(App[None]):
 
             self.push_screen(RankScreen(self.house, self.session, self._rank))
         else:
-            self.push_screen(ChatScreen(self.house, self.session, self._first_message, self._resume))
+            self.push_screen(
+                ChatScreen(self.house, self.session, self.training, self._first_message, self._resume)
+            )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No other command comes between the replies that are being ranked."""
@@ -81,8 +95,44 @@ class ChatApp(App[None]):
                 screen.interrupt()
                 return
 
+    # A training beside the chat
+
+    def _training_changed(self) -> None:
+        """Events come by the hundred; the screen is brought up to date some times a second."""
+        if not self._training_due:
+            self._training_due = True
+            self.set_timer(0.1, self._show_training)
+
+    def _show_training(self) -> None:
+        from chatapp.tui.screens.train import TrainScreen
+
+        self._training_due = False
+        state = self.training.state
+        before, self._training_phase = self._training_phase, state.phase
+        ended = before in ("running", "stopping") and not state.busy
+        for screen in self.screen_stack:
+            if isinstance(screen, TrainScreen):
+                screen.show()
+            elif isinstance(screen, ChatScreen):
+                screen.show_training(state.summary)
+                if ended and not isinstance(self.screen, TrainScreen):
+                    screen.say(state.ending)
+
+    async def action_quit(self) -> None:
+        """A training that goes on is asked about once; its checkpoint is kept."""
+        from chatapp.tui.screens.quit import QuitScreen
+
+        if isinstance(self.screen, QuitScreen):
+            return
+        if self.training.state.busy:
+            self.push_screen(QuitScreen(self.training))
+        else:
+            self.exit()
+
     async def on_unmount(self) -> None:
-        """However the program ends, a reply that is being written is sealed with what came of it."""
+        """However the program ends, a reply that is being written is sealed with what came of it, and a
+        training keeps its checkpoint."""
+        await self.training.close()
         await self.session.close(self.house.stores.close)
 
     def _make_session(self) -> Session:
@@ -107,3 +157,12 @@ class ChatApp(App[None]):
                 set_value(self.house.paths.settings, "theme", self.theme)
             except (ChatappError, OSError) as error:
                 self.notify(str(error), severity="warning", markup=False)
+
+
+def _training_of(house: House) -> tuple[str, ...]:
+    """The command that trains what is ranked in `house`; none for a scripted engine, which has no weights."""
+    from chatapp.engine.scripted import ScriptedEngine
+
+    if isinstance(house.engine(), ScriptedEngine):
+        return ()
+    return (sys.executable, "-m", "chatapp", "train", "auto", "--json")

@@ -29,6 +29,9 @@ COMMANDS = (
         key="^R",
     ),
     Command("chats", "Conversations", "open, search, rename, delete", "chats", key="^S"),
+    Command("train", "Train", "learn from what you ranked; the chat goes on", "train", key="^T"),
+    Command("adapters", "Adapters", "what trainings made: use one, none, the one before", "adapters"),
+    Command("best", "Best of several", "let the reward model choose among N replies", "best", "[N]"),
     Command("model", "Models", "choose another GGUF file", "models", "[NAME]", "^O"),
     Command("system", "System prompt", "change it for this conversation", "system", "[TEXT]", "F2"),
     Command("rename", "Rename", "give this conversation another title", "rename", "TITLE"),
@@ -36,6 +39,7 @@ COMMANDS = (
     Command("theme", "Theme", "choose the colours", "theme", "[NAME]"),
     Command("quit", "Quit", "close the program", "quit", key="^Q"),
     Command("", "Rank again", "order the replies that are there, without new ones", "rank_again", key="R"),
+    Command("", "Back to the round before", "answer with what the adapter was trained from", "round_before"),
     Command("", "Undo", "take back the last ranking, thumb, edit or deletion", "undo", key="u"),
     Command("", "Tags", "say why, for the last ranking", "tags", key="t"),
 )

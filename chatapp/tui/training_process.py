@@ -26,6 +26,8 @@ from chatapp.tui.training_state import TrainingState, checked, plan_of
 _LINE = 1 << 20
 """Bytes of one line at most; a longer one is garbage."""
 _LAST_LINES = 20
+_LOOK = 0.2
+"""Seconds between two looks at whether the child is still there."""
 _GRACE = 20.0
 """Seconds that a training has to write its checkpoint when the program ends."""
 
@@ -122,7 +124,13 @@ class TrainingProcess:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
             assert process.stdout is not None and process.stderr is not None
-            printed, _ = await asyncio.gather(process.stdout.read(), self._listen(process.stderr))
+            reading = asyncio.gather(process.stdout.read(), self._listen(process.stderr))
+            # `wait` comes back when the pipes are closed, which a grandchild that is left over never does.
+            while not reading.done() and process.returncode is None:
+                await asyncio.wait({reading}, timeout=_LOOK)
+            if not reading.done():
+                self._end(signal.SIGKILL)
+            printed, _ = await reading
             return _object(printed), await process.wait()
         except OSError as error:
             self._said.append(f"error: the training cannot be started: {error.strerror}")

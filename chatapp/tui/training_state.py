@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from chatapp.core.sanitize import one_line
 from chatapp.session.verdict import in_words
 from chatapp.training.progress import Progress
 
@@ -25,8 +26,8 @@ _TITLES = {
 
 
 def title_of(stage: str) -> str:
-    """What a stage is called on the screen."""
-    return _TITLES.get(stage, stage)
+    """What a stage is called on the screen, terminal-safe."""
+    return _TITLES.get(stage) or one_line(stage, 18)
 
 
 @dataclass(slots=True)

@@ -17,12 +17,9 @@ from chatapp.tui.widgets.markdown import ReplyMarkdown
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.slash_menu import SlashMenu
-from chatapp.tui.widgets.status import StatusBar
 
 if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry
-
-    pass
 
 
 class ChatScreen(ChatJudging):
@@ -34,13 +31,14 @@ class ChatScreen(ChatJudging):
         Binding("ctrl+s", "chats", "chats", key_display="^S"),
         Binding("ctrl+n", "new", "new", key_display="^N"),
         Binding("ctrl+o", "models", "models", key_display="^O"),
+        Binding("ctrl+t", "train", "train", key_display="^T"),
         Binding("f2", "system", "system", key_display="F2"),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(1)", show=False),
     ]
 
     def on_mount(self) -> None:
-        self.query_one(StatusBar).model = self.house.settings.model
+        self.status.model = self.house.settings.model
         self.composer.focus()
         self.call_after_refresh(self.start)
 
@@ -71,7 +69,7 @@ class ChatScreen(ChatJudging):
                 return self.ranker is None and not self.writing and written
             case "new":
                 return self.ranker is None and bool(self.snapshot and self.snapshot.items)
-            case "chats" | "models" | "system":
+            case "chats" | "models" | "system" | "train" | "adapters" | "round_before":
                 return self.ranker is None
         return True
 
@@ -162,6 +160,8 @@ class ChatScreen(ChatJudging):
                 self.action_system(argument or None)
             case "models":
                 self.action_models(argument or None)
+            case "best":
+                self.best(argument)
             case "quit":
                 await self.app.run_action("quit")
             case "help":
@@ -221,13 +221,14 @@ class ChatScreen(ChatJudging):
                 return
             await self.stopped()
             spec = self.house.spec(str(entry.path) if not entry.embedded else entry.name)
-            await self.session.do(lambda session: session.use(spec, None))
+            adapter = await self.session.do(lambda _: self.house.adapter("active", spec))
+            await self.session.do(lambda session: session.use(spec, adapter))
             self.house.catalogue.use(spec.name if entry.embedded else str(entry.path))
         except ChatappError as error:
             self.complain(error)
             return
         self._info = None
-        self.query_one(StatusBar).model = one_line(spec.name, 40)
+        self.status.model = one_line(spec.name, 40)
         await self.show_path()
         if await self.load():
             self.say(f"{one_line(spec.name, 40)} answers from now on.")

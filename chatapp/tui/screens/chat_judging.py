@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import on, work
 from textual.content import Content
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.types import Message
-from chatapp.tui.screens.chat_writing import ChatWriting
+from chatapp.tui.screens.chat_adapting import ChatAdapting
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 
-if TYPE_CHECKING:
-    pass
 
-
-class ChatJudging(ChatWriting):
+class ChatJudging(ChatAdapting):
     """What a person thinks of a reply, and what becomes of it."""
 
     async def walk(self, view: MessageView, step: int) -> None:
@@ -195,6 +192,7 @@ class ChatJudging(ChatWriting):
                 )
             )
             self.query_one(Notice).focus()
+            self.show_agreement(outcome.ranking, outcome.order)
             return
         self.to_prompt()
         if outcome.error is not None:

@@ -30,6 +30,7 @@ from chatapp.tui.widgets.welcome import Welcome
 if TYPE_CHECKING:
     from chatapp.engine.base import ModelInfo
     from chatapp.session.wiring import House
+    from chatapp.tui.training_process import TrainingProcess
 
 
 class ChatPage(Screen[None]):
@@ -39,12 +40,16 @@ class ChatPage(Screen[None]):
         self,
         house: House,
         session: SessionThread,
+        training: TrainingProcess,
         first_message: str | None = None,
         resume: int | Literal["last"] | None = None,
     ) -> None:
         super().__init__()
         self.house = house
         self.session = session
+        self.training = training
+        self.status = StatusBar()
+        self.composer = Composer()
         self.writing = False
         self.ready = False
         """The conversation is on the screen and the model is loaded, or cannot be."""
@@ -60,19 +65,19 @@ class ChatPage(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static("chatapp needs at least 40 columns and 12 lines.", classes="too-small", markup=False)
-        yield StatusBar()
+        yield self.status
         with Container(id="page"):
             yield Transcript()
         yield Notice()
         yield SlashMenu()
         with Container(id="prompt"), Horizontal(classes="line"):
             yield Static(">", classes="sign", markup=False)
-            yield Composer()
+            yield self.composer
         yield KeyBar()
 
     async def load(self) -> bool:
         """Load the model that was chosen; says in one line why it cannot be done."""
-        status = self.query_one(StatusBar)
+        status = self.status
         status.busy = "loading" if self._info is None else ""
         try:
             info = await self.session.prepare()
@@ -92,10 +97,6 @@ class ChatPage(Screen[None]):
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < 40 or self.size.height < 12, "-tiny")
-
-    @property
-    def composer(self) -> Composer:
-        return self.query_one(Composer)
 
     @property
     def transcript(self) -> Transcript:
@@ -124,7 +125,7 @@ class ChatPage(Screen[None]):
 
     async def _show_path(self) -> None:
         taken = await self.session.do(snapshot.take)
-        if not self.query(StatusBar):
+        if not self.query(Transcript):
             return  # the screen was taken down meanwhile
         self.snapshot = taken
         for welcome in self.query(Welcome):
@@ -137,9 +138,7 @@ class ChatPage(Screen[None]):
         self._show_status(taken)
 
     def _show_status(self, taken: Snapshot) -> None:
-        if not self.query(StatusBar):
-            return  # the screen was taken down meanwhile
-        status = self.query_one(StatusBar)
+        status = self.status
         status.title = taken.conversation.title if taken.conversation else ""
         status.adapter = taken.adapter or ""
         written = [each.message.provenance for each in taken.items if each.message.provenance]
@@ -149,6 +148,10 @@ class ChatPage(Screen[None]):
         self.composer.selectable = bool(taken.items)
         self.composer.prompts = [each.message.text for each in taken.items if each.message.role == "user"]
         self.refresh_bindings()
+
+    def show_training(self, summary: str) -> None:
+        """How far a training beside the chat is; empty when none goes on."""
+        self.status.training = summary
 
     def _used(self, provenance: Provenance) -> float | None:
         if self._info is None or not self._info.n_ctx or not provenance.prompt_tokens:

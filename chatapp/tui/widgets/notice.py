@@ -43,8 +43,12 @@ class Notice(Static, can_focus=True):
     }
     """
 
+    said: str | Content = ""
+    """What is shown."""
+
     def say(self, text: str | Content, error: bool = False) -> None:
         """Show one line in place of the one that is there; empty text hides it."""
+        self.said = text
         self.set_class(error, "-error")
         self.display = bool(text)
         self.update(text if isinstance(text, Content) else Content(one_line(text, 300)))

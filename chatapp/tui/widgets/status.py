@@ -34,6 +34,8 @@ class StatusBar(Widget):
     """Share of n_ctx that the last prompt and its reply took, from 0 to 1."""
     busy: reactive[str] = reactive("")
     """What is going on instead: `loading`."""
+    training: reactive[str] = reactive("")
+    """How far a training is that goes on beside the chat."""
 
     def render(self) -> Content:
         width = self.content_size.width
@@ -52,9 +54,11 @@ class StatusBar(Widget):
             parts.append(
                 f"adapter {one_line(self.adapter, 16)}" if width >= 70 else "▴" + one_line(self.adapter, 10)
             )
+        if self.training:
+            parts.append(self.training)
         if self.busy:
             parts.append(self.busy)
-        elif self.used is not None:
+        elif self.used is not None and not (self.training and width < 100):
             share = min(max(self.used, 0.0), 1.0)
             full = round(share * _BAR)
             bar = "▰" * full + "▱" * (_BAR - full)

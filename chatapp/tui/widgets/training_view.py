@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -16,7 +18,7 @@ _CHECKED = "wins on held-out prompts, length, variety, perplexity"
 
 
 class StageList(Static):
-    """Those that are done with a tick, the one that is going on with its bar, those to come without a mark."""
+    """Those that are done with a tick, the one that is going on with its bar, then those to come."""
 
     DEFAULT_CSS = "StageList { height: auto; }"
 
@@ -108,5 +110,5 @@ def _ends(values: list[float]) -> str:
     return f"{_mean(values[:some]):.3g} → {_mean(values[-some:]):.3g}"
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)

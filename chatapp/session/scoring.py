@@ -1,0 +1,96 @@
+"""The reward model at work: it scores replies, agrees with rankings or not, picks the best of several.
+
+The adapter in use brings it along (`reward.gguf` beside it); scores come from the chat's own engine, without
+torch. All of it in the session's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.core.errors import ModelError
+from chatapp.core.types import Message, Ranking, Sampling
+from chatapp.engine.tuning import TuningClient
+from chatapp.preferences.pairs import pairs as pairs_of
+from chatapp.session.updates import Finished, Removed, Replaced, Scored, Update
+from chatapp.training.data import encode_reply
+from chatapp.training.serve import ServedReward
+
+if TYPE_CHECKING:
+    from chatapp.session.session import Session
+
+
+class Scoring:
+    """`adapters` is the folder in which each adapter has one of its own."""
+
+    def __init__(self, session: Session, adapters: Path) -> None:
+        self._session = session
+        self._adapters = adapters
+
+    @property
+    def available(self) -> bool:
+        """Whether the adapter in use has a reward model and the engine can serve it."""
+        return isinstance(self._session.engine, TuningClient) and self._file() is not None
+
+    def score(self, prompt: int, texts: Sequence[str]) -> list[float]:
+        """Of each of `texts` as a reply to the message `prompt`: an average reply has 0, one standard
+        deviation is 1. Errors: `ModelError` without a reward model, `EngineError`."""
+        engine, file = self._session.engine, self._file()
+        if file is None or not isinstance(engine, TuningClient):
+            raise ModelError(
+                "the adapter in use has no reward model", "train first: ^T in the chat, or `chatapp train`"
+            )
+        self._session.prepare()
+        turns = self._session.turns(prompt)
+        return ServedReward(file).score(
+            engine,
+            engine.encode(turns).ids,
+            [encode_reply(engine, turns, text) for text in texts],
+            self._session.adapter,
+        )
+
+    def agreement(self, ranking: Ranking) -> tuple[int, int] | None:
+        """(pairs that the reward model orders as this ranking does, pairs in all); None where it has nothing
+        to say. Errors: `ModelError`, `EngineError`."""
+        pairs = pairs_of(ranking)
+        if not pairs or not self.available:
+            return None
+        replies = sorted({reply for pair in pairs for reply in pair})
+        texts = [self._session.store.conversations.message(each).text for each in replies]
+        scores = dict(zip(replies, self.score(ranking.prompt, texts), strict=True))
+        return sum(scores[better] > scores[worse] for better, worse in pairs), len(pairs)
+
+    def best_of(self, prompt: int, n: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
+        """Write `n` replies to `prompt`, make the one with the best score the active one, keep the others
+        beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`."""
+        if not self.available:
+            self.score(prompt, ())
+        replies: dict[int, Message] = {}
+        for update in self._session.alternatives(prompt, n, sampling=sampling):
+            match update:
+                case Finished(reply, lane):
+                    replies[lane] = reply
+                case Replaced(lane=lane) | Removed(lane=lane):
+                    replies.pop(lane, None)
+            yield update
+        found = list(replies.values())
+        if not found:
+            return
+        scores = self.score(prompt, [each.text for each in found])
+        order = sorted(range(len(found)), key=lambda at: -scores[at])
+        self._session.activate(found[order[0]].id)
+        adapter = self._session.adapter
+        yield Scored(
+            tuple(found[at] for at in order),
+            tuple(scores[at] for at in order),
+            adapter.name if adapter else "",
+        )
+
+    def _file(self) -> Path | None:
+        adapter = self._session.adapter
+        if adapter is None:
+            return None
+        file = self._adapters / adapter.name / "reward.gguf"
+        return file if file.is_file() else None

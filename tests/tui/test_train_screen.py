@@ -1,0 +1,233 @@
+"""The training screen, with a child process that prints what a training does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from chatapp.core.types import Adapter
+from chatapp.tui.screens.chat import ChatScreen
+from chatapp.tui.screens.quit import QuitScreen
+from chatapp.tui.screens.train import TrainScreen
+
+from .conftest import Chat, Open
+
+FAKE = Path(__file__).with_name("fake_training.py")
+
+
+def opened(
+    open_chat: Open, tmp_path: Path, what: str, **options: object
+) -> AbstractAsyncContextManager[Chat]:
+    command = (sys.executable, str(FAKE), what, str(tmp_path))
+    return open_chat(train_command=command, **options)  # type: ignore[no-any-return]
+
+
+def calls(tmp_path: Path) -> list[str]:
+    return (tmp_path / "calls").read_text().splitlines()
+
+
+def alive(tmp_path: Path, name: str = "pid") -> bool:
+    try:
+        os.kill(int((tmp_path / name).read_text()), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def plan(chat: Chat) -> TrainScreen:
+    await chat.press("ctrl+t")
+    await chat.until(lambda: isinstance(chat.app.screen, TrainScreen))
+    await chat.until(lambda: chat.app.training.state.phase in ("planned", "failed"))
+    screen = chat.app.screen
+    assert isinstance(screen, TrainScreen)
+    await shows(chat, "" if chat.app.training.state.phase == "failed" else "there are 38 rankings")
+    return screen
+
+
+async def shows(chat: Chat, text: str) -> None:
+    await chat.until(lambda: text in " ".join(chat.shown().split()))
+
+
+async def started(chat: Chat, step: int = 3) -> None:
+    await plan(chat)
+    await chat.press("enter")
+    await shows(chat, f"{step}/6")
+
+
+def register(chat: Chat, *names: str) -> None:
+    """As a training does at its end: the adapter is known to the store."""
+    sha256 = chat.engine.info.sha256 if chat.engine.info else ""
+    for at, name in enumerate(names):
+        parent = names[at - 1] if at else None
+        chat.store.adapters.add(
+            Adapter(name, "dpo", "guide", sha256, parent, 1.0, True, "better", "run", "0" * 64)
+        )
+
+
+async def test_from_the_plan_to_the_verdict_and_back(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "good") as chat:
+        register(chat, "r1")
+        await plan(chat)
+        assert "Enter start" in chat.key_line() and "stop" not in chat.key_line()
+        assert calls(tmp_path)[0].endswith("--dry-run")
+        await chat.press("enter")
+        await shows(
+            chat, "r1 is better: wins 63% [55, 70] of 200 held-out prompts, same length, perplexity +0.6%"
+        )
+        assert "✔ preference (DPO)" in chat.shown()
+        await chat.press("a")
+        await shows(chat, "r1 answers in the chat now")
+        active = chat.store.adapters.active(chat.engine.info.sha256 if chat.engine.info else "")
+        assert active is not None and active.name == "r1"
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        await shows(chat, "adapter r1")
+        await chat.send("hello")
+        assert chat.engine.adapter is not None and chat.engine.adapter.name == "r1"
+        await shows(chat, "▴r1")
+        await chat.press("ctrl+t")
+        await shows(chat, "r1 answers in the chat now")
+        await chat.press("k")
+        await shows(chat, "The base answers in the chat")
+        await chat.press("escape")
+        await chat.until(lambda: "adapter r1" not in chat.shown())
+        await chat.send("again")
+        assert chat.engine.adapter is None
+
+
+async def test_the_chat_goes_on_while_it_runs(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "hang") as chat:
+        await started(chat)
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        await shows(chat, "training 3/6 0:03 left")
+        await chat.send("hello")
+        assert chat.texts() == ["hello", "alpha one"]
+        await chat.press("ctrl+t")
+        await shows(chat, "3/6")
+        await chat.press("s")
+        await shows(chat, "chatapp train --resume 20260102-030405")
+        assert chat.app.training.state.phase == "stopped" and not alive(tmp_path)
+        await chat.press("r")
+        await shows(chat, "r1 is better")
+        assert calls(tmp_path)[-1] == "--resume 20260102-030405"
+
+
+async def test_the_verdict_comes_into_the_chat(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "worse") as chat:
+        await plan(chat)
+        await chat.press("enter", "escape")
+        await shows(chat, "Training did not help: no better than the base: wins 48% (40% to 55%).")
+        assert "training" not in chat.shown().splitlines()[0]
+        await chat.press("ctrl+t")
+        await shows(chat, "r1 did not help: no better than the base")
+
+
+async def test_leaving_the_program_asks_once_and_stops_it(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "hang") as chat:
+        await started(chat)
+        await chat.press("escape", "ctrl+q")
+        await chat.until(lambda: isinstance(chat.app.screen, QuitScreen))
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
+        assert alive(tmp_path) and chat.app.is_running
+        await chat.press("ctrl+q", "enter")
+        await chat.until(lambda: not chat.app.is_running)
+        assert chat.app.training.state.phase == "stopped" and not alive(tmp_path)
+
+
+async def test_one_that_is_deaf_is_ended_the_second_time(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "deaf") as chat:
+        await started(chat)
+        await chat.press("s")
+        await shows(chat, "s again ends it at once")
+        assert alive(tmp_path)
+        await chat.press("s")
+        await shows(chat, "Stopped.")
+        assert not alive(tmp_path)
+
+
+async def test_one_that_is_killed_says_so_and_leaves_nothing(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "orphan") as chat:
+        run = tmp_path / "state" / "runs" / "20260102-030405"
+        await started(chat)
+        run.mkdir(parents=True)
+        (run / "run.json").write_text("{}")
+        await chat.until((tmp_path / "orphan").exists)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        await shows(chat, "the training was ended from outside (SIGKILL)")
+        await shows(chat, "r goes on with it")
+        await chat.until(lambda: not alive(tmp_path, "orphan"))
+
+
+async def test_garbage_is_shown_as_text_or_not_at_all(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "garbage") as chat:
+        await plan(chat)
+        await chat.press("enter")
+        await shows(chat, "the training ended with exit code 3")
+        screen = chat.app.screen
+        await chat.until(lambda: "[link]" in chat.shown())
+        assert "\x1b" not in chat.shown() and screen is chat.app.screen
+
+
+async def test_why_it_cannot_begin_is_one_line(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "broken") as chat:
+        await plan(chat)
+        await shows(chat, "the train extra is missing: pip install 'chatapp[train]'")
+        assert "Enter" not in chat.key_line()
+
+
+async def test_too_little_data(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "little") as chat:
+        await plan(chat)
+        await shows(chat, "Too little to learn from. Rank some replies")
+        await chat.press("enter")
+        assert len(calls(tmp_path)) == 1
+
+
+async def test_the_demo_trains_nothing(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.press("ctrl+t")
+        await shows(chat, "The demo has no model that could be trained")
+
+
+async def test_what_changed_shows_both_sides(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "good") as chat:
+        register(chat, "r1")
+        await chat.send("where to eat?")
+        await plan(chat)
+        await chat.press("enter")
+        await shows(chat, "r1 is better")
+        await chat.press("d")
+        await shows(chat, "where to eat?")
+        await chat.until(lambda: "base" in chat.lines() or "bravo two" in chat.shown())
+        await chat.until(lambda: chat.shown().count("bravo two") == 2)
+        await chat.press("escape")
+        await chat.until(lambda: isinstance(chat.app.screen, TrainScreen))
+        assert len(chat.store.conversations.messages(1)) == 2
+
+
+async def test_adapters_are_listed_and_taken_back(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.write("/adapters")
+        await chat.press("enter")
+        await shows(chat, "There is no adapter for this model yet")
+        register(chat, "r1", "r2")
+        await chat.write("/adapters")
+        await chat.press("enter")
+        await shows(chat, "r2 dpo · from r1")
+        await chat.press("up", "up", "enter")
+        await shows(chat, "r2 answers from now on")
+        await chat.write("/adapters")
+        await chat.press("enter")
+        await shows(chat, "● r2")
+        await chat.press("b")
+        await shows(chat, "r1 answers from now on")
+        await chat.screen.run_action("round_before")
+        await shows(chat, "The base answers, no adapter")
+        await chat.screen.run_action("round_before")
+        await shows(chat, "no adapter is in use, so there is no round before")
+        assert chat.engine.info is not None and chat.store.adapters.active(chat.engine.info.sha256) is None
