@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from chatapp.cli import ask, doctor, history, models, rank, rankings
+from chatapp.cli import ask, doctor, history, models, rank, rankings, train
 from chatapp.cli.arguments import choose_demo, house_of, is_terminal, with_optional_value
 from chatapp.cli.output import note
 from chatapp.core.errors import ChatappError, UsageError
 
 _TEXT = "chatapp.text"
-_COMING = ("train", "adapters", "eval", "bench")
+_COMING = ("adapters", "eval", "bench")
 """Commands of a later version. They are kept from being taken for the first message of a chat."""
 
 
@@ -106,7 +106,7 @@ def chat(
     ] = None,
     adapter: Annotated[
         str | None,
-        typer.Option("-a", "--adapter", metavar="NAME", help="Name of an adapter; `base` for none."),
+        typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
     ] = None,
     system: Annotated[
         str | None,
@@ -163,6 +163,7 @@ app.command("ask", cls=ask.AskCommand)(ask.ask)
 app.add_typer(history.app, name="history")
 app.command("rank")(rank.rank)
 app.add_typer(rankings.app, name="rankings")
+app.command("train")(train.train)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 

@@ -92,6 +92,7 @@ class Trainer:
         self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
+        self._begun = time.monotonic()
         self._later_round = later_round
         self._examiner = Examiner(
             policy, sampler, material, settings, self._committee, self._learner if later_round else None
@@ -101,7 +102,7 @@ class Trainer:
 
     def run(self, only: Stage | None = None) -> Outcome:
         """Carry out the plan; the policy is left as the verdict says (at its start when nothing helped)."""
-        begun = time.monotonic()
+        begun = self._begun = time.monotonic()
         planned = plan(self.material.data, only)
         for line in planned.lines:
             self._note("plan", line)
@@ -262,7 +263,13 @@ class Trainer:
         for number in range(members):
             own = replace(self.settings.reward, seed=self.settings.seed * 100 + number)
             model = reward.RewardModel(self.policy, own, f"{name}{number}")
-            loop = reward.train(model, rows, self.folder / f"{name}-{number}", **self._common)
+            loop = reward.train(
+                model,
+                rows,
+                self.folder / f"{name}-{number}",
+                limits=self._limits_now,
+                progress=lambda event: self.progress(replace(event, stage=name)),
+            )
             self._count(loop)
             models.append(model)
         return reward.Committee(models)
@@ -278,7 +285,15 @@ class Trainer:
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"limits": self.limits, "progress": self.progress}
+        return {"limits": self._limits_now, "progress": self.progress}
+
+    @property
+    def _limits_now(self) -> Limits:
+        """Minutes are for all stages together: what is left of them."""
+        most = self.limits.max_minutes
+        if most is None:
+            return self.limits
+        return replace(self.limits, max_minutes=max(0.0, most - (time.monotonic() - self._begun) / 60))
 
     def _count(self, loop: Any) -> None:
         self._steps[str(loop.folder)] = loop.step

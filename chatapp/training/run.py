@@ -45,6 +45,7 @@ class Limits:
     max_steps: int | None = None
     """Of each stage."""
     max_minutes: float | None = None
+    """Of all stages together, the evaluation left out."""
     stop: Event | None = None
     """Once it is set, the run ends after its step with `Interrupted`."""
 

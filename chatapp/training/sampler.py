@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.types import Sampling
 from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.engine.tuning import TuningClient
+from chatapp.training.base import TrainedPolicy
 from chatapp.training.export import write_adapter
-
-if TYPE_CHECKING:
-    from chatapp.training.model import Policy
+from chatapp.training.model import Policy
 
 
 class EngineSampler:
@@ -23,7 +21,9 @@ class EngineSampler:
         self._engine = engine
         self._path = path
 
-    def publish(self, policy: Policy) -> None:
+    def publish(self, policy: TrainedPolicy) -> None:
+        """`policy`: one that was loaded from the engine's own file."""
+        assert isinstance(policy, Policy)
         write_adapter(policy, self._path, {})
         self._engine.set_adapter(AdapterSpec("training", self._path))
 

@@ -1,0 +1,99 @@
+"""How `chatapp train` shows its progress on standard error: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chatapp.cli.output import note
+from chatapp.core.sanitize import one_line
+from chatapp.training.progress import Listener, Progress
+
+TITLES = {
+    "sft": "edits (SFT)",
+    "reward": "reward model",
+    "dpo": "preference (DPO)",
+    "rloo": "preference (RLOO)",
+    "ppo": "preference (PPO)",
+    "judge": "check: its judge",
+    "evaluate": "check",
+    "parity": "check",
+}
+_SHOWN = ("loss", "reward", "kl", "accuracy")
+_QUIET = ("plan", "done")
+"""What these say, the command says itself."""
+_LINES = 4
+"""About so many lines for a stage where no bar can be drawn."""
+
+
+@contextmanager
+def bars() -> Iterator[Listener]:
+    """One line for each stage with its bar, the time left and its figures; notes above them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[figures]}", markup=False),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as shown:
+        tasks: dict[str, TaskID] = {}
+        now = ""
+
+        def listen(event: Progress) -> None:
+            nonlocal now
+            if event.stage in _QUIET:
+                return
+            title = _title(event)
+            if not event.steps:
+                shown.console.print(Text(f"{title}: {one_line(event.note, 300)}"))
+                return
+            begins_anew = event.stage in tasks and (event.step == 1 or now != event.stage)
+            if event.stage not in tasks or begins_anew:
+                tasks[event.stage] = shown.add_task(f"{title:<17}", total=event.steps, left="", figures="")
+            now = event.stage
+            shown.update(
+                tasks[event.stage],
+                completed=event.step,
+                left="" if event.step == event.steps else _left(event),
+                figures=_figures(event),
+            )
+
+        yield listen
+
+
+def lines() -> Listener:
+    """A few plain lines for each stage."""
+
+    def listen(event: Progress) -> None:
+        if event.stage in _QUIET:
+            return
+        if not event.steps:
+            note(f"{_title(event)}: {event.note}")
+        elif event.step == event.steps or event.step % max(1, event.steps // _LINES) == 0:
+            parts = [f"{_title(event)}: step {event.step} of {event.steps}", _figures(event)]
+            if event.step < event.steps:
+                parts.append(_left(event))
+            note(", ".join(each for each in parts if each))
+
+    return listen
+
+
+def _title(event: Progress) -> str:
+    return TITLES.get(event.stage, event.stage)
+
+
+def _figures(event: Progress) -> str:
+    return " ".join(f"{name} {event.metrics[name]:.2f}" for name in _SHOWN if name in event.metrics)
+
+
+def _left(event: Progress) -> str:
+    if event.seconds_left is None:
+        return ""
+    minutes, seconds = divmod(round(event.seconds_left), 60)
+    return f"{minutes}:{seconds:02} left"

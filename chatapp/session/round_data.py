@@ -1,0 +1,131 @@
+"""What a round of training learns from, gathered from the store, from files, and from the base itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.core.errors import TrainingError
+from chatapp.core.types import Group, Sampling, Turn
+from chatapp.preferences.formats.load import load
+from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
+from chatapp.training.data import (
+    Data,
+    build,
+    conversation_rows,
+    is_held_out,
+    split_key,
+)
+from chatapp.training.freshness import freshness
+from chatapp.training.settings import Material
+
+if TYPE_CHECKING:
+    from chatapp.engine.tuning import TuningClient
+    from chatapp.store.database import Store
+
+UNTOUCHED = 10
+"""One dialogue in so many is for the perplexity alone."""
+SAMPLED = 80
+"""Replies of its own that stand for a base that comes without dialogue."""
+_SAMPLING = Sampling(
+    seed=1, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64
+)
+
+
+def groups_of(files: Sequence[Path]) -> list[Group]:
+    """The judgements in files of any format that `rankings import` reads. Errors: `FormatError`."""
+    return [group for file in files for group in load(file.expanduser()).groups]
+
+
+def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
+    """Prompts of stored conversations that nobody judged a reply to, on the side that is held out.
+
+    They are what people ask here, so the tuned model is tried on them.
+    """
+    judged = {group.prompt for group in groups}
+    found: dict[Dialogue, None] = {}
+    for conversation in store.conversations.list():
+        messages = store.conversations.messages(conversation.id)
+        by_id = {each.id: each for each in messages}
+        first = (Turn("system", conversation.system),) if conversation.system else ()
+        for message in messages:
+            if message.role != "user" or message.origin != "typed":
+                continue
+            path = [message]
+            while path[-1].parent is not None and path[-1].parent in by_id:
+                path.append(by_id[path[-1].parent])
+            prompt = (*first, *(Turn(each.role, each.text) for each in reversed(path)))
+            if prompt not in judged and is_held_out(split_key(prompt)):
+                found[prompt] = None
+    return list(found)
+
+
+def is_untouched(dialogue: Dialogue) -> bool:
+    """The same answer for ever."""
+    return int(sha256(repr(dialogue).encode("utf-8", "replace")).hexdigest()[:8], 16) % UNTOUCHED == 0
+
+
+def parted(dialogues: Sequence[Dialogue]) -> tuple[list[Dialogue], list[Dialogue]]:
+    """(to mix in, never trained on)."""
+    mix = [each for each in dialogues if not is_untouched(each)]
+    return mix, [each for each in dialogues if is_untouched(each)]
+
+
+def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
+    """What the base says to the openings of `dialogues`: mixed in, it keeps the base what it is."""
+    openings = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
+    random.Random(0).shuffle(openings)
+    prompts = [(turn,) for turn in openings[:SAMPLED]]
+    drawn = engine.rollout([engine.encode(prompt).ids for prompt in prompts], 1, _SAMPLING)
+    return [
+        (*prompt, Turn("assistant", reply.text.strip()))
+        for prompt, (reply,) in zip(prompts, drawn, strict=True)
+        if reply.text.strip() and reply.finish_reason == "stop"
+    ]
+
+
+def mix_of(
+    engine: TuningClient, shipped: Path, file: Path | None, of_guide: bool
+) -> tuple[list[Dialogue], list[Dialogue]]:
+    """General dialogue as `parted` gives it: of `file`, or of what is shipped. That speaks as the guide does,
+    so another base gives its own replies to the same openings."""
+    if file is not None:
+        found = read_dialogues(file.expanduser())
+        if not found:
+            raise TrainingError(f"{file.name} holds no conversation", "one object a line with `messages`")
+        return parted(found)
+    dialogues = read_dialogues(shipped)
+    return parted(dialogues if of_guide else own_dialogues(engine, dialogues))
+
+
+def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> Data:
+    """The judgements as token ids, split by conversation. `lineage` as `training.freshness` has it."""
+    weight = freshness(given.groups, lineage) if lineage else lambda _: 1.0
+    limit = engine.info.n_ctx if engine.info is not None else 512
+    return build(given.groups, engine, max_tokens=min(512, limit), weight=weight)
+
+
+def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
+    mix = conversation_rows(given.mix, engine)
+    own = [engine.encode(prompt).ids for prompt in given.prompts]
+    openings = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask[1:]]
+    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings]))
+    return Material(data, mix, conversation_rows(given.untouched, engine), prompts)
+
+
+def parity_conversations(
+    given: RoundInput, data: Data, engine: TuningClient, most: int = 12
+) -> list[tuple[Dialogue, tuple[int, ...]]]:
+    """Prompts of real conversations with the ids that the trainer learned from."""
+    known = {*data.train.prompts, *data.held_out.prompts}
+    found: dict[tuple[int, ...], Dialogue] = {}
+    for group in given.groups:
+        ids = engine.encode(group.prompt).ids
+        if ids in known:  # a long one lost its oldest turns
+            found[ids] = group.prompt
+        if len(found) == most:
+            break
+    return [(turns, ids) for ids, turns in found.items()]
