@@ -12,7 +12,7 @@ from typing import Any
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message as Event
 from textual.widgets import Static
@@ -21,10 +21,11 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import terminal_safe
 from chatapp.core.types import Message, Ranking, Tiers
 from chatapp.preferences.keys import Ordering
-from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
+from chatapp.session.updates import Finished, Removed, Replaced, Update
 from chatapp.tui.session_thread import SessionThread, joined
-from chatapp.tui.widgets.lane import Lane, LaneText
-from chatapp.tui.widgets.lanes import WIDE, columns, row_height, stacked_heights
+from chatapp.tui.widgets.lane import Lane
+from chatapp.tui.widgets.lane_box import LaneBox
+from chatapp.tui.widgets.lanes import WIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +80,28 @@ class Ranker(Vertical, can_focus=True):
         self._session = session
         self._prompt = prompt
         self._more = more
-        self._sampled = [Lane() for _ in range(more)]
-        self.lanes = [Lane(each.id, each.text) for each in kept] + self._sampled
-        shuffle(self.lanes)
-        self._number()
+        self._box = LaneBox(kept, more, shuffle)
         self.ordering = Ordering(len(self.lanes))
         self.writing = False
         self._written = asyncio.Event()
         self._editing = False
-        self._open = 0
         self._complete_since: float | None = None
         self._left = False
         self._problem = ""
 
     def compose(self) -> ComposeResult:
         yield Static(Content(terminal_safe(self._prompt.text)), classes="question")
-        with Container(id="lanes"):
-            yield from self.lanes
+        yield self._box
         yield Static(classes="order")
 
     def on_mount(self) -> None:
         self._show_order()
         self.fill()
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """In the order on the screen."""
+        return self._box.lanes
 
     @property
     def all_there(self) -> bool:
@@ -125,7 +126,7 @@ class Ranker(Vertical, can_focus=True):
                         return
                     for update in joined(batch):
                         await self._take(update)
-                    await self._pace()
+                    await self._box.pace()
         except ChatappError as error:
             await self._fall_short(error)
         finally:
@@ -136,35 +137,17 @@ class Ranker(Vertical, can_focus=True):
 
     async def _take(self, update: Update) -> None:
         match update:
-            case Began(reply, number):
-                self._sampled[number].reply = reply.id
-            case Text(_, number, delta):
-                await self._sampled[number].write(delta)
-            case Finished(reply, number):
-                await self._sampled[number].finish(reply.id, reply.text)
-                self.refresh_bindings()
             case Replaced(_, number):
-                self._unplace(self._sampled[number])
-                await self._sampled[number].restart()
+                self._unplace(self._box.sampled[number])
             case Removed(_, number):
-                await self._remove([self._sampled[number]])
-
-    async def _pace(self) -> None:
-        """Kept replies fill with the others, so that nothing shows which one was there before."""
-        lengths = [len(lane.text) for lane in self._sampled if not lane.complete]
-        whole = [len(lane.text) for lane in self._sampled if lane.complete]
-        reached = min(lengths) if lengths else max(whole, default=0)
-        for lane in self.lanes:
-            if lane.kept is not None and not lane.complete and lane.reply is not None:
-                await lane.keep_pace(reached)
-                if len(lane.text) == len(lane.kept):
-                    await lane.finish(lane.reply, lane.kept)
+                await self._remove([self._box.sampled[number]])
+        await self._box.take(update)
+        if isinstance(update, Finished):
+            self.refresh_bindings()
 
     async def _settle(self) -> None:
         """Everything has come: kept replies are shown whole and the clock of the ranking starts."""
-        for lane in self.lanes:
-            if lane.kept is not None and not lane.complete and lane.reply is not None:
-                await lane.finish(lane.reply, lane.kept)
+        await self._box.show_kept()
         await self._remove([lane for lane in self.lanes if not lane.complete])
         self._complete_since = time.monotonic()
         if len(self.lanes) < 2:
@@ -184,12 +167,9 @@ class Ranker(Vertical, can_focus=True):
         if not gone:
             return
         tiers = self._placed()
-        self.lanes = [lane for lane in self.lanes if lane not in gone]
-        self._number()
-        await self.query_one("#lanes").remove_children(list(gone))
+        await self._box.take_out(gone)
         if self.lanes:
             self._replay(tiers)
-        self._fit()
 
     def _set_writing(self, going_on: bool) -> None:
         if self.writing != going_on:
@@ -199,10 +179,6 @@ class Ranker(Vertical, can_focus=True):
             self.post_message(self.Writing(going_on))
 
     # The order
-
-    def _number(self) -> None:
-        for number, lane in enumerate(self.lanes, start=1):
-            lane.number = number
 
     def _placed(self) -> list[list[Lane]]:
         return [[self.lanes[number - 1] for number in tier] for tier in self.ordering.tiers()]
@@ -249,7 +225,7 @@ class Ranker(Vertical, can_focus=True):
             case "commit":
                 return not self._editing and self.ordering.started
             case "open":
-                return self.has_class("-narrow") and any(lane.border_subtitle for lane in self.lanes)
+                return self._box.folds
         return True
 
     async def action_digit(self, number: int) -> None:
@@ -353,57 +329,14 @@ class Ranker(Vertical, can_focus=True):
                 self._session.cancel()
             self.post_message(self.Closed(outcome))
 
-    # Room on the screen
-
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width < WIDE, "-narrow")
-        self.call_after_refresh(self._fit)
-
-    @on(LaneText.Grew)
-    def _fit(self) -> None:
-        """Give every lane the height that its text needs, as far as there is room."""
-        if not self.is_attached:
-            return  # left before this was drawn
-        box = self.query_one("#lanes")
-        available = box.size.height
-        if not self.lanes or not available:
-            return
-        lines = [lane.text_height for lane in self.lanes]
-        narrow = self.has_class("-narrow")
-        if narrow:
-            self._open = min(self._open, len(self.lanes) - 1)
-            heights = stacked_heights(lines, available, self._open)
-        else:
-            across = columns(box.size.width, len(self.lanes))
-            box.styles.grid_size_columns = across
-            heights = [row_height(lines, available, -(-len(self.lanes) // across))] * len(self.lanes)
-        for at, (lane, height) in enumerate(zip(self.lanes, heights, strict=True)):
-            lane.styles.height = height
-            lane.set_class(narrow and at == self._open, "-open")
-        self.call_after_refresh(self._mark_rest)
-
-    def _mark_rest(self) -> None:
-        if not self.is_attached:
-            return
-        for lane in self.lanes:
-            lane.mark_rest()
-        self.refresh_bindings()
-
-    @on(Lane.Scrolled)
-    def _together(self, event: Lane.Scrolled) -> None:
-        if not self.has_class("-narrow"):
-            for lane in self.lanes:
-                if lane is not event.lane and round(lane.scroll_y) != round(event.y):
-                    lane.scroll_to(y=event.y, animate=False)
 
     def action_scroll(self, pages: int) -> None:
-        for at, lane in enumerate(self.lanes):
-            if not self.has_class("-narrow") or at == self._open:
-                lane.scroll_relative(y=pages * max(1, lane.size.height - 2), animate=False)
+        self._box.turn(pages)
 
     def action_open(self, step: int) -> None:
-        self._open = (self._open + step) % len(self.lanes)
-        self._fit()
+        self._box.open(step)
 
     @on(Lane.Chosen)
     async def _clicked(self, event: Lane.Chosen) -> None:

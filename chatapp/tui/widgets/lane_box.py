@@ -1,0 +1,136 @@
+"""The lanes of a ranking: shuffled and numbered, filled as their replies come, given room on the screen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from chatapp.core.types import Message
+from chatapp.session.updates import Began, Finished, Replaced, Text, Update
+from chatapp.tui.widgets.lane import Lane, LaneText
+from chatapp.tui.widgets.lanes import WIDE, columns, row_height, stacked_heights
+
+
+class LaneBox(Container):
+    """`kept` replies beside `more` that are still to be written."""
+
+    def __init__(
+        self, kept: Sequence[Message], more: int, shuffle: Callable[[list[Any]], None] = random.shuffle
+    ) -> None:
+        super().__init__(id="lanes")
+        self.sampled = [Lane() for _ in range(more)]
+        """By the number that the session gives them, not in the order on the screen."""
+        self.lanes = [Lane(each.id, each.text) for each in kept] + self.sampled
+        shuffle(self.lanes)
+        self._number()
+        self._open = 0
+
+    def compose(self) -> ComposeResult:
+        yield from self.lanes
+
+    def _number(self) -> None:
+        for number, lane in enumerate(self.lanes, start=1):
+            lane.number = number
+
+    # Filling
+
+    async def take(self, update: Update) -> None:
+        """Show what came."""
+        match update:
+            case Began(reply, number):
+                self.sampled[number].reply = reply.id
+            case Text(_, number, delta):
+                await self.sampled[number].write(delta)
+            case Finished(reply, number):
+                await self.sampled[number].finish(reply.id, reply.text)
+            case Replaced(_, number):
+                await self.sampled[number].restart()
+
+    async def pace(self) -> None:
+        """Kept replies fill with the others, so that nothing shows which one was there before."""
+        lengths = [len(lane.text) for lane in self.sampled if not lane.complete]
+        whole = [len(lane.text) for lane in self.sampled if lane.complete]
+        reached = min(lengths) if lengths else max(whole, default=0)
+        for lane in self.lanes:
+            if lane.kept is not None and not lane.complete and lane.reply is not None:
+                await lane.keep_pace(reached)
+                if len(lane.text) == len(lane.kept):
+                    await lane.finish(lane.reply, lane.kept)
+
+    async def show_kept(self) -> None:
+        """Kept replies are shown whole."""
+        for lane in self.lanes:
+            if lane.kept is not None and not lane.complete and lane.reply is not None:
+                await lane.finish(lane.reply, lane.kept)
+
+    async def take_out(self, gone: Sequence[Lane]) -> None:
+        """The others are numbered anew."""
+        self.lanes = [lane for lane in self.lanes if lane not in gone]
+        self._number()
+        await self.remove_children(list(gone))
+        self.fit()
+
+    # Room on the screen
+
+    @property
+    def narrow(self) -> bool:
+        """One of them is open, the others are folded."""
+        return self.app.size.width < WIDE
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.call_after_refresh(self.fit)
+
+    @on(LaneText.Grew)
+    def fit(self) -> None:
+        """Give every lane the height that its text needs, as far as there is room."""
+        available = self.size.height
+        if not self.is_attached or not self.lanes or not available:
+            return
+        lines = [lane.text_height for lane in self.lanes]
+        narrow = self.narrow
+        if narrow:
+            self._open = min(self._open, len(self.lanes) - 1)
+            heights = stacked_heights(lines, available, self._open)
+        else:
+            across = columns(self.size.width, len(self.lanes))
+            self.styles.grid_size_columns = across
+            heights = [row_height(lines, available, -(-len(self.lanes) // across))] * len(self.lanes)
+        for at, (lane, height) in enumerate(zip(self.lanes, heights, strict=True)):
+            lane.styles.height = height
+            lane.set_class(narrow and at == self._open, "-open")
+        self.call_after_refresh(self._mark_rest)
+
+    def _mark_rest(self) -> None:
+        if not self.is_attached:
+            return
+        for lane in self.lanes:
+            lane.mark_rest()
+        self.screen.refresh_bindings()
+
+    @on(Lane.Scrolled)
+    def _together(self, event: Lane.Scrolled) -> None:
+        if not self.narrow:
+            for lane in self.lanes:
+                if lane is not event.lane and round(lane.scroll_y) != round(event.y):
+                    lane.scroll_to(y=event.y, animate=False)
+
+    def turn(self, pages: int) -> None:
+        """Scroll all of them, or the open one."""
+        for at, lane in enumerate(self.lanes):
+            if not self.narrow or at == self._open:
+                lane.scroll_relative(y=pages * max(1, lane.size.height - 2), animate=False)
+
+    @property
+    def folds(self) -> bool:
+        """Whether there is more text than one sees, and another lane to open."""
+        return self.narrow and any(lane.border_subtitle for lane in self.lanes)
+
+    def open(self, step: int) -> None:
+        """Unfold the one below (1) or above (-1) the open one."""
+        self._open = (self._open + step) % len(self.lanes)
+        self.fit()
