@@ -12,8 +12,10 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Group, Sampling, Turn
 from chatapp.preferences.formats.load import load
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
+from chatapp.training.base import Ids
 from chatapp.training.data import (
     Data,
+    SftRow,
     build,
     conversation_rows,
     is_held_out,
@@ -76,9 +78,9 @@ def parted(dialogues: Sequence[Dialogue]) -> tuple[list[Dialogue], list[Dialogue
 
 def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     """What the base says to the openings of `dialogues`: mixed in, it keeps the base what it is."""
-    openings = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
-    random.Random(0).shuffle(openings)
-    prompts = [(turn,) for turn in openings[:SAMPLED]]
+    asked = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
+    random.Random(0).shuffle(asked)
+    prompts = [(turn,) for turn in asked[:SAMPLED]]
     drawn = engine.rollout([engine.encode(prompt).ids for prompt in prompts], 1, _SAMPLING)
     return [
         (*prompt, Turn("assistant", reply.text.strip()))
@@ -111,9 +113,13 @@ def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> 
 def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
     mix = conversation_rows(given.mix, engine)
     own = [engine.encode(prompt).ids for prompt in given.prompts]
-    openings = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask[1:]]
-    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings]))
+    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings(mix)]))
     return Material(data, mix, conversation_rows(given.untouched, engine), prompts)
+
+
+def openings(rows: Sequence[SftRow]) -> list[Ids]:
+    """Of each conversation what stands before its first reply."""
+    return [row.ids[: row.mask.index(1)] for row in rows if 1 in row.mask[1:]]
 
 
 def parity_conversations(

@@ -48,6 +48,48 @@ def bootstrap(
     )
 
 
+def jackknife(units: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> Figure:
+    """`statistic` of `units`, give or take 1.96 standard errors, found by leaving out each unit in turn (Tukey
+    1958).
+
+    For what a resample would distort, since it repeats units: shares of duplicates, of different words.
+    """
+    if len(units) < 2:
+        return UNKNOWN
+    whole, n = statistic(units), len(units)
+    without = [statistic([*units[:at], *units[at + 1 :]]) for at in range(n)]
+    middle = mean(without)
+    error = math.sqrt((n - 1) / n * math.fsum((each - middle) ** 2 for each in without))
+    return Figure(whole, whole - 1.96 * error, whole + 1.96 * error, n)
+
+
+def auc(scores: Sequence[float], good: Sequence[bool]) -> float:
+    """How often a good one scores above a bad one, ties half: the area under the ROC curve (Hanley and McNeil
+    1982); NaN where one of the two kinds is missing."""
+    order = sorted(range(len(scores)), key=scores.__getitem__)
+    n_good = sum(good)
+    n_bad = len(good) - n_good
+    if not n_good or not n_bad:
+        return math.nan
+    rank_sum, at = 0.0, 0
+    while at < len(order):
+        end = at
+        while end < len(order) and scores[order[end]] == scores[order[at]]:
+            end += 1
+        rank_sum += (at + end + 1) / 2 * sum(good[each] for each in order[at:end])
+        at = end
+    return (rank_sum - n_good * (n_good + 1) / 2) / (n_good * n_bad)
+
+
+def balanced_accuracy(scores: Sequence[float], good: Sequence[bool], threshold: float = 0.0) -> float:
+    """The mean of the shares of good ones above the threshold and of bad ones below it."""
+    kinds = [
+        [(score > threshold) == kind for score, own in zip(scores, good, strict=True) if own == kind]
+        for kind in (True, False)
+    ]
+    return mean([mean(list(map(float, each))) for each in kinds]) if all(kinds) else math.nan
+
+
 def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 

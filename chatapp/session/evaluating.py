@@ -1,0 +1,321 @@
+"""`chatapp eval`: two sides beside each other, by the engine alone; no torch.
+
+A side is an adapter or the base. Every figure has its 95% interval and says of how many it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from chatapp.core.errors import TrainingError, UsageError
+from chatapp.core.paths import embedded_model, replay_dialogues
+from chatapp.engine.base import AdapterSpec, Sample
+from chatapp.engine.cache import sha256
+from chatapp.engine.tuning import TuningClient
+from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
+from chatapp.session.round_result import json_safe
+from chatapp.training import evaluate
+from chatapp.training.data import (
+    HELD_OUT,
+    Data,
+    RankingRow,
+    SftRow,
+    Side,
+    ThumbRow,
+    build,
+    conversation_rows,
+)
+from chatapp.training.evaluate import Figure
+from chatapp.training.serve import ServedReward
+from chatapp.training.settings import Settings
+
+if TYPE_CHECKING:
+    from chatapp.session.wiring import House
+
+Suite = Literal["preferences", "behaviours", "perplexity"]
+SUITES: tuple[Suite, ...] = ("preferences", "behaviours", "perplexity")
+_DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One suite. `figures`: name -> side (or `difference`, `ratio`) -> figure."""
+
+    suite: Suite
+    n: int
+    of: str
+    """What was counted."""
+    adapter: str
+    against: str
+    figures: dict[str, dict[str, Figure]]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json_safe(asdict(self))
+        return found
+
+
+class Evaluation:
+    """Compares `adapter` (None: the one in use) with `against`. It has an engine of its own; close it.
+
+    `files`: judgements of any format that `rankings import` reads, instead of one's own held-out ones.
+    Errors: `UsageError` where both sides are the same, `TrainingError` where there is nothing to measure on,
+    `NotFound`, `ModelError`, `FormatError`, `EngineError`.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        *,
+        adapter: str | None = None,
+        against: str = "base",
+        files: Sequence[Path] = (),
+        model: str | None = None,
+    ) -> None:
+        self._house, self._files = house, list(files)
+        self._spec = house.spec(model)
+        self._adapter = house.adapter(adapter, self._spec)
+        self._against = house.adapter(against, self._spec)
+        if self._adapter is None:
+            raise UsageError("the base is in use: there is nothing to compare", "name one with --adapter")
+        if self._against is not None and self._against.name == self._adapter.name:
+            raise UsageError("two different sides can be compared", "name another one with --against")
+        house.paths.make()
+        self._engine = TuningClient(cache=house.paths.cache, log=house.paths.log)
+        self._data: Data | None = None
+
+    def run(self, suite: Suite) -> Report:
+        return {
+            "preferences": self._preferences,
+            "behaviours": self._behaviours,
+            "perplexity": self._perplexity,
+        }[suite]()
+
+    # Preferences
+
+    def _preferences(self) -> Report:
+        side, notes = self._judgements()
+        rows, thumbs = side.rankings, side.thumbs
+        if not rows and not thumbs:
+            raise TrainingError(
+                "there is no held-out ranking to measure on", "rank some more, or name a file with --data"
+            )
+        figures: dict[str, dict[str, Figure]] = {}
+        if rows:
+            ours, theirs = (self._replies(each, rows) for each in (self._adapter, self._against))
+            change = [[a - b for a, b in zip(*both, strict=True)] for both in zip(ours, theirs, strict=True)]
+            marks = [_marks(scores, rows) for scores in (ours, theirs)]
+            figures["pair_accuracy"] = {
+                "adapter": _over_keys(marks[0], rows),
+                "against": _over_keys(marks[1], rows),
+                "difference": _over_keys([a - b for a, b in zip(*marks, strict=True)], rows),
+            }
+            figures["change_accuracy"] = {"adapter": _over_keys(_marks(change, rows), rows)}
+        if (reward := self._reward()) is not None:
+            if rows:
+                scores = [reward.score(self._engine, row.prompt, row.replies) for row in rows]
+                found = _over_keys(_marks(scores, rows), rows)
+                figures["reward_accuracy"] = {"adapter": found}
+            if thumbs:
+                figures |= self._thumbs(reward, thumbs)
+                notes = (*notes, f"{len(thumbs)} thumbs, {sum(each.good for each in thumbs)} of them up")
+        elif thumbs:
+            notes = (*notes, f"{len(thumbs)} thumbs left out: the adapter has no reward model")
+        return self._report("preferences", len(rows), "rankings", figures, notes)
+
+    def _judgements(self) -> tuple[Side, tuple[str, ...]]:
+        self._load()
+        limit = min(512, self._engine.info.n_ctx if self._engine.info else 512)
+        if not self._files:
+            return self._own().held_out, ()
+        groups = groups_of(self._files)
+        whole = build(groups, self._engine, max_tokens=limit, share=0.0)
+        known = {each.data_sha256 for each in self._house.store().adapters.list(deleted=True)}
+        if whole.sha256 not in known:
+            return whole.train, ()
+        part = build(groups, self._engine, max_tokens=limit, share=HELD_OUT)
+        return part.held_out, ("an adapter was trained on this: only the held-out part of it counts",)
+
+    def _own(self) -> Data:
+        if self._data is None:
+            self._load()
+            self._data = build(self._house.store().groups.list(), self._engine)
+        return self._data
+
+    def _replies(self, side: AdapterSpec | None, rows: Sequence[RankingRow]) -> list[list[float]]:
+        """log p(y|x) in nats of each reply of each row."""
+        self._engine.set_adapter(side)
+        texts = [row.prompt + reply for row in rows for reply in row.replies]
+        scored = iter(self._engine.logprobs(texts))
+        return [[math.fsum(next(scored).logprobs[-len(reply) :]) for reply in row.replies] for row in rows]
+
+    def _reward(self) -> ServedReward | None:
+        assert self._adapter is not None
+        file = self._adapter.path.with_name("reward.gguf")
+        return ServedReward(file) if file.is_file() else None
+
+    def _thumbs(self, reward: ServedReward, thumbs: Sequence[ThumbRow]) -> dict[str, dict[str, Figure]]:
+        scores = [reward.score(self._engine, each.prompt, [each.reply])[0] for each in thumbs]
+        pairs = list(zip(scores, (each.good for each in thumbs), strict=True))
+
+        def figure(statistic: Callable[[list[float], list[bool]], float]) -> Figure:
+            return _figure_over_keys(
+                pairs,
+                [each.key for each in thumbs],
+                lambda own: statistic(*map(list, zip(*own, strict=True))),
+            )
+
+        return {
+            "reward_auc": {"adapter": figure(evaluate.auc)},
+            "reward_balanced_accuracy": {"adapter": figure(evaluate.balanced_accuracy)},
+        }
+
+    # Behaviours
+
+    def _behaviours(self) -> Report:
+        prompts = self._prompts()
+        sides = {"adapter": self._adapter, "against": self._against}
+        figures: dict[str, dict[str, Figure]] = {}
+        for name, side in sides.items():
+            drawn = self._drawn(side, prompts)
+            for what, statistic in _STATISTICS.items():
+                found = evaluate.jackknife(drawn, statistic)
+                if what != "words":
+                    found = replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+                figures.setdefault(what, {})[name] = found
+        return self._report("behaviours", len(prompts), "prompts", figures)
+
+    def _prompts(self) -> list[tuple[int, ...]]:
+        settings, data = Settings(), self._own()
+        unranked = unranked_prompts(self._house.store(), self._house.store().groups.list())
+        mix, _ = self._dialogues()
+        own = [*data.held_out.prompts, *(self._engine.encode(each).ids for each in unranked)]
+        found = dict.fromkeys(
+            each for each in (*own, *openings(conversation_rows(mix, self._engine))) if len(each) <= 512
+        )
+        return list(found)[: settings.evaluate_prompts]
+
+    def _drawn(
+        self, side: AdapterSpec | None, prompts: Sequence[tuple[int, ...]]
+    ) -> list[tuple[Sample, ...]]:
+        """Replies as the chat samples them."""
+        self._engine.set_adapter(side)
+        sampling = replace(self._house.settings.sampling, seed=77, max_tokens=96)
+        return list(self._engine.rollout(prompts, Settings().evaluate_samples, sampling))
+
+    # Perplexity
+
+    def _perplexity(self) -> Report:
+        _, untouched = self._dialogues()
+        rows = conversation_rows(untouched, self._engine)
+        ours, theirs = (self._losses(each, rows) for each in (self._adapter, self._against))
+        figures = {
+            "perplexity": {
+                "adapter": evaluate.bootstrap(ours, _perplexity_of, _DRAWS),
+                "against": evaluate.bootstrap(theirs, _perplexity_of, _DRAWS),
+                "ratio": evaluate.perplexity_ratio(ours, theirs),
+            }
+        }
+        return self._report("perplexity", len(rows), "dialogues", figures)
+
+    def _losses(self, side: AdapterSpec | None, rows: Sequence[SftRow]) -> list[tuple[float, int]]:
+        self._engine.set_adapter(side)
+        found = []
+        for row, scored in zip(rows, self._engine.logprobs([each.ids for each in rows]), strict=True):
+            own = [value for value, learned in zip(scored.logprobs, row.mask[1:], strict=True) if learned]
+            found.append((-math.fsum(own), len(own)))
+        return found
+
+    # What the suites share
+
+    def _dialogues(self) -> tuple[list[Any], list[Any]]:
+        self._load()
+        self._engine.set_adapter(None)
+        assert self._engine.info is not None
+        of_guide = self._engine.info.sha256 == sha256(embedded_model(), self._house.paths.cache)
+        return mix_of(self._engine, replay_dialogues(), None, of_guide)
+
+    def _load(self) -> None:
+        if self._engine.info is None:
+            self._engine.load(self._spec)
+
+    def _report(
+        self,
+        suite: Suite,
+        n: int,
+        of: str,
+        figures: dict[str, dict[str, Figure]],
+        notes: tuple[str, ...] = (),
+    ) -> Report:
+        assert self._adapter is not None
+        against = "base" if self._against is None else self._against.name
+        return Report(suite, n, of, self._adapter.name, against, figures, notes)
+
+    def close(self) -> None:
+        """End the engine; idempotent."""
+        self._engine.close()
+
+    def __enter__(self) -> Evaluation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _marks(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> list[float]:
+    from chatapp.training.reward import pair_accuracy
+
+    return pair_accuracy(scores, rows)
+
+
+def _over_keys(values: Sequence[float], rows: Sequence[RankingRow]) -> Figure:
+    """Mean of one value a ranking; whole conversations are resampled."""
+    return _figure_over_keys(values, [row.key for row in rows], evaluate.mean)
+
+
+def _figure_over_keys(
+    values: Sequence[Any], keys: Sequence[str], statistic: Callable[[list[Any]], float]
+) -> Figure:
+    """`n` is the number of values; the interval comes from resampling the keys."""
+    by_key: dict[str, list[Any]] = {}
+    for value, key in zip(values, keys, strict=True):
+        by_key.setdefault(key, []).append(value)
+    found = evaluate.bootstrap(
+        list(by_key.values()), lambda own: statistic([each for group in own for each in group]), _DRAWS
+    )
+    return replace(found, n=len(values))
+
+
+def _perplexity_of(units: Sequence[tuple[float, int]]) -> float:
+    return math.exp(sum(loss for loss, _ in units) / max(sum(n for _, n in units), 1))
+
+
+def _behaviour(name: str) -> Callable[[Sequence[tuple[Sample, ...]]], float]:
+    """A statistic of replies to prompts: over the first sample of each, the second, ..., averaged."""
+
+    def statistic(drawn: Sequence[tuple[Sample, ...]]) -> float:
+        columns = list(zip(*drawn, strict=True))
+        found = [
+            evaluate.behaviour([each.text for each in own], [each.finish_reason == "stop" for each in own])
+            for own in columns
+        ]
+        return evaluate.mean([getattr(each, name) for each in found])
+
+    return statistic
+
+
+def _asks(drawn: Sequence[tuple[Sample, ...]]) -> float:
+    return evaluate.mean([float("?" in each.text) for own in drawn for each in own])
+
+
+_STATISTICS: dict[str, Callable[[Sequence[tuple[Sample, ...]]], float]] = {
+    **{name: _behaviour(name) for name in ("words", "distinct", "duplicates", "short", "unfinished")},
+    "asks": _asks,
+}
