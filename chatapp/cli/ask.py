@@ -19,6 +19,7 @@ from chatapp.core.errors import ChatappError, UsageError
 if TYPE_CHECKING:
     from chatapp.core.types import Message, Sampling
     from chatapp.session.session import Session
+    from chatapp.session.updates import Scored
     from chatapp.session.wiring import House
 
 
@@ -51,6 +52,16 @@ def ask(
             "-n", "--alternatives", metavar="N", min=1, max=9, help="How many different replies to write."
         ),
     ] = 1,
+    best: Annotated[
+        int | None,
+        typer.Option(
+            "--best",
+            metavar="N",
+            min=2,
+            max=9,
+            help="Write N replies, give the one the reward model scores best.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -106,7 +117,10 @@ def ask(
       cat notes.txt | chatapp ask "Sum this up"
       chatapp ask "A name for a cat" -n 4 --seed 7 --json
       chatapp ask -c "And for a dog?"
+      chatapp ask "A name for a cat" --best 4
     """
+    if best is not None and alternatives > 1:
+        raise UsageError("--best and -n do not go together", "--best N gives the best of N alone")
     message = _message(" ".join(text or []))
     if demo:
         choose_demo(ctx)
@@ -121,7 +135,7 @@ def ask(
     if where is not None and system is not None:
         session.set_system(system)
     sampling = house.settings.sampling
-    if alternatives > 1:
+    if alternatives > 1 or best is not None:
         sampling = replace(sampling, temperature=house.settings.alternatives_temperature)
     flags = {
         "seed": seed,
@@ -135,15 +149,23 @@ def ask(
 
     prompt = session.begin(message)
     plain = not as_json and not extract
-    replies = _replies(session, prompt, alternatives, sampling, stream=plain)
+    scored = None if best is None else _best(house, session, prompt, best, sampling)
+    if scored is None:
+        replies = _replies(session, prompt, alternatives, sampling, stream=plain)
+    else:
+        replies = list(scored.replies)
+        note(f"note: {scored.in_words}")
     if not replies:
         raise ChatappError("no reply came", "try again, or another model with -m")
     if len(replies) < alternatives:
         note(f"note: {len(replies)} of {alternatives}: the others repeated one of these or were empty")
     if as_json:
-        say_json(_as_json(house, prompt, replies, saved=not no_save))
+        found = _as_json(house, prompt, replies, saved=not no_save)
+        say_json(found if scored is None else {**found, "scores": list(scored.scores)})
     elif extract:
         say(_first_code_block(replies[0].text))
+    elif scored is not None:
+        say(replies[0].text)
     elif alternatives > 1:
         for place, reply in enumerate(replies, start=1):
             say(f"{place}. (message {reply.id})\n{reply.text.strip()}\n")
@@ -190,6 +212,19 @@ def _replies(session: Session, prompt: Message, n: int, sampling: Sampling, stre
     if n > 1 and replies:
         session.activate(replies[0].id)
     return replies
+
+
+def _best(house: House, session: Session, prompt: Message, n: int, sampling: Sampling) -> Scored:
+    """Errors: `ModelError` without a reward model; `ChatappError` when no reply came."""
+    from chatapp.session.scoring import Scoring
+    from chatapp.session.updates import Scored
+
+    updates = Scoring(session, house.paths.adapters).best_of(prompt.id, n, sampling=sampling)
+    with closing(_closable(updates)) as running:
+        for update in running:
+            if isinstance(update, Scored):
+                return update
+    raise ChatappError("no reply came", "try again, or another model with -m")
 
 
 def _closable(updates: Iterator[Any]) -> Any:

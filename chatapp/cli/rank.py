@@ -17,7 +17,11 @@ def rank(
     ] = 4,
     pick: Annotated[
         Literal["random", "uncertain", "recent"],
-        typer.Option("--pick", help="Which messages first; uncertain: where the replies so far differ most."),
+        typer.Option(
+            "--pick",
+            help="Which messages first; uncertain: where the reward model is least sure of the order "
+            "of their replies, or where there is none, where they differ most.",
+        ),
     ] = "random",
     limit: Annotated[
         int | None,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from chatapp.core.errors import ModelError
 from chatapp.core.types import Message, Ranking, Sampling
 from chatapp.engine.tuning import TuningClient
+from chatapp.preferences.next import Candidate, doubt
 from chatapp.preferences.pairs import pairs as pairs_of
+from chatapp.session.alternatives import same_text
 from chatapp.session.updates import Finished, Removed, Replaced, Scored, Update
 from chatapp.training.data import encode_reply
 from chatapp.training.serve import ServedReward
@@ -37,11 +39,7 @@ class Scoring:
     def score(self, prompt: int, texts: Sequence[str]) -> list[float]:
         """Of each of `texts` as a reply to the message `prompt`: an average reply has 0, one standard
         deviation is 1. Errors: `ModelError` without a reward model, `EngineError`."""
-        engine, file = self._session.engine, self._file()
-        if file is None or not isinstance(engine, TuningClient):
-            raise ModelError(
-                "the adapter in use has no reward model", "train first: ^T in the chat, or `chatapp train`"
-            )
+        engine, file = self._served()
         self._session.prepare()
         turns = self._session.turns(prompt)
         return ServedReward(file).score(
@@ -65,10 +63,9 @@ class Scoring:
     def best_of(self, prompt: int, n: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write `n` replies to `prompt`, make the one with the best score the active one, keep the others
         beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`."""
-        if not self.available:
-            self.score(prompt, ())
+        self._served()
         replies: dict[int, Message] = {}
-        for update in self._session.alternatives(prompt, n, sampling=sampling):
+        for update in self._session.alternatives(prompt, n, sampling=sampling, alone=True):
             match update:
                 case Finished(reply, lane):
                     replies[lane] = reply
@@ -87,6 +84,20 @@ class Scoring:
             tuple(scores[at] for at in order),
             adapter.name if adapter else "",
         )
+
+    def doubt(self, candidate: Candidate) -> float:
+        """How unsure the reward model is of the order of a prompt's replies, from 0 to 1; 0 where there is
+        nothing to order. Errors: `ModelError`, `EngineError`."""
+        texts = list({same_text(each): each for each in candidate.replies if each.strip()}.values())
+        return doubt(self.score(candidate.prompt, texts)) if len(texts) > 1 else 0.0
+
+    def _served(self) -> tuple[TuningClient, Path]:
+        engine, file = self._session.engine, self._file()
+        if file is None or not isinstance(engine, TuningClient):
+            raise ModelError(
+                "the adapter in use has no reward model", "train first: ^T in the chat, or `chatapp train`"
+            )
+        return engine, file
 
     def _file(self) -> Path | None:
         adapter = self._session.adapter

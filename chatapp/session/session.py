@@ -157,13 +157,19 @@ class Session:
         return run()
 
     def alternatives(
-        self, prompt: int, n: int, *, keep: Sequence[int] = (), sampling: Sampling | None = None
+        self,
+        prompt: int,
+        n: int,
+        *,
+        keep: Sequence[int] = (),
+        sampling: Sampling | None = None,
+        alone: bool = False,
     ) -> Iterator[Update]:
         """Write `n` more replies to `prompt` in one batch, none of them active.
 
         A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
         sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter. Where the
-        adapter in use has a rival, the two share the lanes.
+        adapter in use has a rival, the two share the lanes, unless it shall write `alone`.
         """
         if not 1 <= n <= self._spec.lanes:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
@@ -197,7 +203,7 @@ class Session:
 
             if self._stopped.is_set():
                 return
-            rival = rival_of(self.store, own) if self._settings.rival else None
+            rival = rival_of(self.store, own) if self._settings.rival and not alone else None
             if rival is None:
                 yield from distinct(partial(write, own))
                 return

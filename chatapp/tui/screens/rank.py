@@ -15,6 +15,7 @@ from textual.widgets import Static
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Message
+from chatapp.session.scoring import Scoring
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.notice import Notice
@@ -60,11 +61,15 @@ class RankScreen(Screen[None]):
     async def begin(self) -> None:
         from chatapp.session.rank_queue import prompts_to_rank
 
-        request = self._request
+        request, adapters = self._request, self.house.paths.adapters
+
+        def prompts(session: Session) -> list[int]:
+            scoring = Scoring(session, adapters)
+            score = scoring.doubt if request.pick == "uncertain" and scoring.available else None
+            return list(prompts_to_rank(session.store, request, score=score))
+
         try:
-            self._prompts = await self.session.do(
-                lambda session: list(prompts_to_rank(session.store, request))
-            )
+            self._prompts = await self.session.do(prompts)
         except ChatappError as error:
             self.say(error)
         await self._next()

@@ -1,0 +1,124 @@
+"""The reward model at work, on the embedded model through llama.cpp."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chatapp.cli.app import app
+from chatapp.core.errors import ModelError
+from chatapp.core.paths import Paths
+from chatapp.core.settings import Settings
+from chatapp.core.types import Sampling
+from chatapp.preferences.next import doubt
+from chatapp.session import adapters
+from chatapp.session.rank_queue import RankRequest, prompts_to_rank
+from chatapp.session.scoring import Scoring
+from chatapp.session.session import Session
+from chatapp.session.updates import Scored
+from chatapp.session.wiring import House
+
+from .guide_adapters import register
+from .guide_rewards import write_reward
+
+SHORT = Sampling(seed=3, temperature=1.0, max_tokens=24)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    paths = Paths(tmp_path / "config", tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    with House(paths, Settings(threads=1, sampling=SHORT)) as made:
+        register(made, "r1")
+        write_reward(paths.adapters / "r1" / "reward.gguf")
+        yield made
+
+
+@pytest.fixture
+def session(house: House) -> Session:
+    made = house.session()
+    adapters.switch(house, made, "r1")
+    return made
+
+
+def answered(session: Session, text: str, *replies: str) -> tuple[int, list[int]]:
+    prompt = session.begin(text)
+    chats = session.store.conversations
+    return prompt.id, [
+        chats.add(prompt.conversation, prompt.id, "assistant", each, "model", finish_reason="stop").id
+        for each in replies
+    ]
+
+
+def test_it_agrees_with_rankings_or_not(house: House, session: Session) -> None:
+    scoring = Scoring(session, house.paths.adapters)
+    prompt, (one, two, three) = answered(
+        session, "Hello?", "Yes.", "Yes, of course I do.", "Yes, of course I do, and I always did so."
+    )
+    scores = scoring.score(
+        prompt, ["Yes.", "Yes, of course I do.", "Yes, of course I do, and I always did so."]
+    )
+    assert scores == sorted(scores) and scores[0] < scores[1] < scores[2]
+    longest_first = session.rank(prompt, (one, two, three), ((three,), (two,), (one,)))
+    assert scoring.agreement(longest_first) == (3, 3)
+    mixed = session.rank(prompt, (one, two, three), ((two,), (three,), (one,)))
+    assert scoring.agreement(mixed) == (2, 3)
+    tied = session.rank(prompt, (one, two, three), ((one, two), (three,)))
+    assert scoring.agreement(tied) == (0, 2)
+    assert scoring.agreement(session.rank(prompt, (one, two), (), all_bad=True)) is None
+    adapters.switch(house, session, None)
+    assert scoring.agreement(longest_first) is None
+
+
+def test_the_best_of_several_is_shown_and_the_others_are_kept(house: House, session: Session) -> None:
+    prompt = session.begin("What can you do?")
+    updates = list(Scoring(session, house.paths.adapters).best_of(prompt.id, 4))
+    scored = updates[-1]
+    assert isinstance(scored, Scored)
+    assert list(scored.scores) == sorted(scored.scores, reverse=True)
+    kept = session.store.conversations.children(prompt.conversation, prompt.id)
+    assert {each.id for each in kept} == {each.id for each in scored.replies} and len(kept) > 1
+    assert [each.id for each in kept if each.active] == [scored.replies[0].id]
+    assert scored.in_words.startswith(f"best of {len(kept)} by the reward model of r1: ")
+    # The adapter of the chat is on again.
+    assert session.store.conversations.message(scored.replies[0].id).provenance is not None
+    engine = house.engine()
+    before = engine.logprobs([(5, 6, 7)])  # type: ignore[attr-defined]
+    engine.set_adapter(session.adapter)
+    assert engine.logprobs([(5, 6, 7)]) == before  # type: ignore[attr-defined]
+    adapters.switch(house, session, None)
+    with pytest.raises(ModelError, match="no reward model") as raised:
+        next(iter(Scoring(session, house.paths.adapters).best_of(prompt.id, 2)))
+    assert "train" in raised.value.hint
+
+
+def test_what_it_is_least_sure_of_is_asked_first(house: House, session: Session) -> None:
+    alike, _ = answered(session, "One?", "Red and blue.", "Old and cold.")
+    session.new()
+    apart, _ = answered(session, "Two?", "No.", "No, that is not what I meant, and you know that it is not.")
+    session.new()
+    answered(session, "Three?", "The only one.")
+    session.new()
+    ranked, replies = answered(session, "Four?", "Up up.", "Go go.")
+    session.rank(ranked, replies, ((replies[0],), (replies[1],)))
+    scoring = Scoring(session, house.paths.adapters)
+    request = RankRequest(pick="uncertain")
+    asked = list(prompts_to_rank(session.store, request, 0, score=scoring.doubt))
+    assert asked[:2] == [alike, apart] and ranked not in asked
+    # Without it, by their words alone: these two have nothing in common, those share one.
+    assert doubt([0.0, 0.0]) == 1.0 and doubt([0.0, 1e9]) == pytest.approx(0.0) and doubt([1.0]) == 0.0
+
+
+def test_ask_gives_the_best_one(house: House, session: Session) -> None:
+    said = CliRunner().invoke(
+        app, ["ask", "What can you do?", "--best", "3", "--json", "--seed", "1"], obj=house
+    )
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.stdout)
+    assert found["scores"] == sorted(found["scores"], reverse=True) and len(found["scores"]) > 1
+    assert session.store.conversations.message(found["replies"][0]["id"]).active
+    both = CliRunner().invoke(app, ["ask", "x", "--best", "3", "-n", "2"], obj=house)
+    assert both.exit_code == 2 and "do not go together" in both.stderr
