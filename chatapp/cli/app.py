@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from chatapp.cli import ask, doctor, history, models, rank, rankings, train
+from chatapp.cli import adapters, ask, doctor, eval, history, models, rank, rankings, train
 from chatapp.cli.arguments import choose_demo, house_of, is_terminal, with_optional_value
 from chatapp.cli.output import note
 from chatapp.core.errors import ChatappError, UsageError
 
 _TEXT = "chatapp.text"
-_COMING = ("adapters", "eval", "bench")
+_COMING = ("bench",)
 """Commands of a later version. They are kept from being taken for the first message of a chat."""
 
 
@@ -164,6 +164,8 @@ app.add_typer(history.app, name="history")
 app.command("rank")(rank.rank)
 app.add_typer(rankings.app, name="rankings")
 app.command("train")(train.train)
+app.command("eval")(eval.evaluate)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 

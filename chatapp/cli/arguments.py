@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,11 @@ from chatapp.core.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from chatapp.core.types import Conversation
     from chatapp.session.wiring import House
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
+]
 
 _DEMO = "chatapp.demo"
 

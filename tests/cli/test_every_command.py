@@ -41,13 +41,29 @@ def test_help_has_every_option_and_an_example(cli: Cli, name: tuple[str, ...], c
 
 
 def test_every_listing_takes_json(cli: Cli) -> None:
-    for name in ("history list", "history search x", "rankings list", "rankings stats", "models list"):
+    for name in (
+        "history list",
+        "history search x",
+        "rankings list",
+        "rankings stats",
+        "models list",
+        "adapters list --json",
+    ):
         json.loads(cli.run(*name.split(), "--json"))
 
 
 @pytest.mark.parametrize(
     "args",
-    ["--help", "--version", "history list", "history path", "rankings list", "models list", "rank --help"],
+    [
+        "--help",
+        "--version",
+        "history list",
+        "history path",
+        "rankings list",
+        "models list",
+        "adapters list --json",
+        "rank --help",
+    ],
 )
 def test_nothing_heavy_is_imported(tmp_path: Path, args: str) -> None:
     code = (
