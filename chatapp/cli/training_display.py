@@ -20,7 +20,7 @@ TITLES = {
     "parity": "check",
 }
 _SHOWN = ("loss", "reward", "kl", "accuracy")
-_QUIET = ("plan", "done")
+_QUIET = ("plan",)
 """What these say, the command says itself."""
 _LINES = 4
 """About so many lines for a stage where no bar can be drawn."""

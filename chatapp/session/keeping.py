@@ -1,4 +1,4 @@
-"""From a trained policy to an adapter that the chat can use: written, proven by the engine, registered."""
+"""From a trained policy's file to an adapter that the chat can use: proven by the engine, registered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import TrainingError
 from chatapp.core.types import Adapter
 from chatapp.engine.base import AdapterSpec
 from chatapp.session.run_folder import Dialogue
@@ -16,7 +15,6 @@ from chatapp.session.run_folder import Dialogue
 if TYPE_CHECKING:
     from chatapp.engine.tuning import TuningClient
     from chatapp.store.adapters import Adapters
-    from chatapp.training.export import Metadata
     from chatapp.training.model import Policy
     from chatapp.training.settings import Material
 
@@ -24,29 +22,17 @@ _ROWS = 12
 """Texts that both score."""
 
 
-def proven(
+def disagreement(
     policy: Policy,
     file: Path,
-    metadata: Metadata,
     engine: TuningClient,
     material: Material,
     conversations: Sequence[tuple[Dialogue, Sequence[int]]],
-) -> Path:
-    """`file`, written from `policy`, once the engine with it agrees with the trainer.
-
-    Errors: `TrainingError` with the first figure that is out of bounds.
-    """
-    from chatapp.training.export import write_adapter
+) -> str:
+    """Why the engine with `file` on is not the trainer's `policy`, in words; empty when it is."""
     from chatapp.training.parity import check
 
-    write_adapter(policy, file, metadata)
-    report = check(policy, AdapterSpec("new", file), engine, parity_rows(material), conversations)
-    if not report.ok:
-        raise TrainingError(
-            f"the adapter is not registered, the engine disagrees with the trainer: {report.reason}",
-            f"nothing has changed in the chat; what was trained lies in {file.parent}",
-        )
-    return file
+    return check(policy, AdapterSpec("new", file), engine, parity_rows(material), conversations).reason
 
 
 def parity_rows(material: Material) -> list[tuple[int, ...]]:

@@ -10,9 +10,10 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from types import TracebackType
+from typing import IO, Any
 
 from chatapp.core.errors import NotFound, TrainingError
 from chatapp.core.types import Group, Turn
@@ -21,7 +22,6 @@ from chatapp.preferences.formats.fields import BadRow, messages, turns
 from chatapp.preferences.formats.load import load
 from chatapp.training.progress import Listener, json_lines
 
-Made = TypeVar("Made")
 Dialogue = tuple[Turn, ...]
 
 
@@ -87,21 +87,29 @@ class RunFolder:
     def outcome_file(self) -> Path:
         return self.path / "outcome.json"
 
-    def lock(self) -> None:
+    @property
+    def adapter_file(self) -> Path:
+        return self.path / "adapter.gguf"
+
+    @property
+    def reward_file(self) -> Path:
+        return self.path / "reward.gguf"
+
+    def __enter__(self) -> RunFolder:
         """Errors: `TrainingError` when another process works in this folder."""
         self._lock = (self.path / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            self._lock = None
             raise TrainingError(f"run {self.name} is going on", "wait for its end, or stop it") from error
+        return self
 
-    def unlock(self) -> None:
-        """Idempotent."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._lock is not None:
             self._lock.close()
-            self._lock = None
 
     # What was asked for, and what came of it
 
@@ -187,19 +195,3 @@ def read_dialogues(file: Path) -> list[Dialogue]:
             "one object a line, with `messages` or `prompt` and `completion`",
         )
     return found
-
-
-def made_from(example: Made, values: Mapping[str, Any]) -> Made:
-    """A dataclass like `example` with what `dataclasses.asdict` and JSON made of another one."""
-    assert is_dataclass(example) and not isinstance(example, type)
-    changes: dict[str, Any] = {}
-    for each in fields(example):
-        if each.name not in values:
-            continue
-        own, value = getattr(example, each.name), values[each.name]
-        if is_dataclass(own):
-            value = made_from(own, value)
-        elif isinstance(own, tuple):
-            value = tuple(value)
-        changes[each.name] = value
-    return replace(example, **changes)
