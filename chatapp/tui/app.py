@@ -115,8 +115,28 @@ class ChatApp(App[None]):
                 screen.show()
             elif isinstance(screen, ChatScreen):
                 screen.show_training(state.summary)
-                if ended and not isinstance(self.screen, TrainScreen):
-                    screen.say(state.ending)
+        if ended:
+            self.run_worker(self._after_training(), group="training-ended")
+
+    async def _after_training(self) -> None:
+        """Say how it ended. An adapter that the gate let through is in use from now on, here too."""
+        from chatapp.tui.screens.train import TrainScreen
+
+        def follow(session: Session) -> None:
+            session.use(session.spec, self.house.adapter("active", session.spec))
+
+        try:
+            if (self.training.state.result or {}).get("accepted"):
+                await self.session.do(follow)
+        except ChatappError as error:
+            self.notify(f"{error}: {error.hint}", severity="error", markup=False)
+        for screen in self.screen_stack:
+            if isinstance(screen, TrainScreen):
+                await screen.read()
+            elif isinstance(screen, ChatScreen):
+                await screen.show_path()
+                if not isinstance(self.screen, TrainScreen):
+                    screen.say(self.training.state.ending)
 
     async def action_quit(self) -> None:
         """A training that goes on is asked about once; its checkpoint is kept."""

@@ -41,16 +41,21 @@ class TrainingProcess:
         self.state = TrainingState()
         self._runs = runs
         self._changed = changed
+        self._options: tuple[str, ...] = ()
         self._process: Process | None = None
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
         self._ended = asyncio.Event()
         self._ended.set()
 
-    async def plan(self) -> None:
-        """Ask what there is and what would be done; the state is `planned` or `failed` afterwards."""
+    async def plan(self, *options: str) -> None:
+        """Ask what there is and what would be done; the state is `planned` or `failed` afterwards.
+
+        `options` are those of the command; `train` takes the same.
+        """
+        self._options = options
         self.state = TrainingState("planning")
         self._changed()
-        result, code = await self._child("--dry-run")
+        result, code = await self._child(*options, "--dry-run")
         state = self.state
         if result is None or code:
             self._fail(code)
@@ -62,12 +67,13 @@ class TrainingProcess:
         self._changed()
 
     async def train(self, resume: str | None = None) -> None:
-        """Train to the end, or until `stop`. The state is `done`, `stopped` or `failed` afterwards."""
+        """Train to the end, or until `stop`; `resume` is a run to go on with. The state is `done`, `stopped`
+        or `failed` afterwards."""
         old = self.state
         self.state = state = TrainingState("running", old.plan, old.planned)
         self._changed()
         since = time.time()
-        result, code = await self._child(*(("--resume", resume) if resume else ()))
+        result, code = await self._child(*(("--resume", resume) if resume else self._options))
         stopped = state.phase == "stopping" or code == 130
         state.run = self._printed_run() or self._newest(since) or resume
         if result is not None and code == 0:

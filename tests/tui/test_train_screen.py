@@ -22,7 +22,7 @@ def opened(
     open_chat: Open, tmp_path: Path, what: str, **options: object
 ) -> AbstractAsyncContextManager[Chat]:
     command = (sys.executable, str(FAKE), what, str(tmp_path))
-    return open_chat(train_command=command, **options)  # type: ignore[no-any-return]
+    return open_chat(train_command=command, **options)
 
 
 def calls(tmp_path: Path) -> list[str]:
@@ -59,12 +59,15 @@ async def started(chat: Chat, step: int = 3) -> None:
 
 def register(chat: Chat, *names: str) -> None:
     """As a training does at its end: the adapter is known to the store."""
-    sha256 = chat.engine.info.sha256 if chat.engine.info else ""
     for at, name in enumerate(names):
         parent = names[at - 1] if at else None
         chat.store.adapters.add(
-            Adapter(name, "dpo", "guide", sha256, parent, 1.0, True, "better", "run", "0" * 64)
+            Adapter(name, "dpo", "guide", sha256(chat), parent, 1.0, True, "better", "run", "0" * 64)
         )
+
+
+def sha256(chat: Chat) -> str:
+    return chat.engine.info.sha256 if chat.engine.info else ""
 
 
 async def test_from_the_plan_to_the_verdict_and_back(open_chat: Open, tmp_path: Path) -> None:
@@ -72,16 +75,16 @@ async def test_from_the_plan_to_the_verdict_and_back(open_chat: Open, tmp_path: 
         register(chat, "r1")
         await plan(chat)
         assert "Enter start" in chat.key_line() and "stop" not in chat.key_line()
-        assert calls(tmp_path)[0].endswith("--dry-run")
+        assert calls(tmp_path) == ["--model guide --from base --dry-run"]
+        chat.store.adapters.choose(sha256(chat), "r1", "train")  # what a training that helped does at its end
         await chat.press("enter")
         await shows(
-            chat, "r1 is better: wins 63% [55, 70] of 200 held-out prompts, same length, perplexity +0.6%"
+            chat, "r1 is better than the base: wins 63% [55, 70] of 200 held-out prompts, same length"
         )
-        assert "✔ preference (DPO)" in chat.shown()
-        await chat.press("a")
+        await shows(chat, "perplexity +0.6%")
         await shows(chat, "r1 answers in the chat now")
-        active = chat.store.adapters.active(chat.engine.info.sha256 if chat.engine.info else "")
-        assert active is not None and active.name == "r1"
+        assert calls(tmp_path)[-1] == "--model guide --from base"
+        assert "✔ preference (DPO)" in chat.shown() and "keep the old one" in chat.key_line()
         await chat.press("escape")
         await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
         await shows(chat, "adapter r1")
@@ -92,7 +95,10 @@ async def test_from_the_plan_to_the_verdict_and_back(open_chat: Open, tmp_path: 
         await shows(chat, "r1 answers in the chat now")
         await chat.press("k")
         await shows(chat, "The base answers in the chat")
-        await chat.press("escape")
+        assert chat.store.adapters.active(sha256(chat)) is None
+        await chat.press("a")
+        await shows(chat, "r1 answers in the chat now")
+        await chat.press("k", "escape")
         await chat.until(lambda: "adapter r1" not in chat.shown())
         await chat.send("again")
         assert chat.engine.adapter is None
@@ -112,7 +118,7 @@ async def test_the_chat_goes_on_while_it_runs(open_chat: Open, tmp_path: Path) -
         await shows(chat, "chatapp train --resume 20260102-030405")
         assert chat.app.training.state.phase == "stopped" and not alive(tmp_path)
         await chat.press("r")
-        await shows(chat, "r1 is better")
+        await shows(chat, "r1 is better than the base")
         assert calls(tmp_path)[-1] == "--resume 20260102-030405"
 
 
@@ -200,7 +206,7 @@ async def test_what_changed_shows_both_sides(open_chat: Open, tmp_path: Path) ->
         await chat.send("where to eat?")
         await plan(chat)
         await chat.press("enter")
-        await shows(chat, "r1 is better")
+        await shows(chat, "r1 is better than the base")
         await chat.press("d")
         await shows(chat, "where to eat?")
         await chat.until(lambda: "base" in chat.lines() or "bravo two" in chat.shown())
@@ -230,4 +236,4 @@ async def test_adapters_are_listed_and_taken_back(open_chat: Open) -> None:
         await shows(chat, "The base answers, no adapter")
         await chat.screen.run_action("round_before")
         await shows(chat, "no adapter is in use, so there is no round before")
-        assert chat.engine.info is not None and chat.store.adapters.active(chat.engine.info.sha256) is None
+        assert chat.store.adapters.active(sha256(chat)) is None

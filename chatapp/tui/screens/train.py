@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -12,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
+from chatapp.core.paths import embedded_model
 from chatapp.core.sanitize import one_line, terminal_safe
 from chatapp.session.adapters import keep_the_old, switch
 from chatapp.session.verdict import in_words
@@ -64,21 +67,21 @@ class TrainScreen(Screen[None]):
     async def on_mount(self) -> None:
         self.query_one(StatusBar).title = "Training"
         self.show()
-        await self._read()
-        if self.training.state.phase in ("idle", "planned", "failed"):
-            self.app.run_worker(self.training.plan(), group="training")
+        await self.read()
+        if self.training.state.phase in ("idle", "planned") or not self.training.state.stages:
+            self.action_again()
 
     def on_screen_resume(self) -> None:
         self.show()
 
-    async def _read(self) -> None:
-        """What answers in the chat now."""
+    async def read(self) -> None:
+        """Bring the screen to what answers in the chat now."""
 
         def names(session: Session) -> tuple[str, str | None]:
             return session.spec.name, session.adapter.name if session.adapter else None
 
         model, self._in_use = await self.session.do(names)
-        if self.is_attached:
+        if self.query(StatusBar):  # not taken down meanwhile
             status = self.query_one(StatusBar)
             status.model, status.adapter = one_line(model, 40), self._in_use or ""
             self.show()
@@ -87,8 +90,8 @@ class TrainScreen(Screen[None]):
 
     def show(self) -> None:
         """Bring the screen to the state of the training."""
-        if not self.is_attached or not self.query(KeyBar):
-            return
+        if not self.query(KeyBar):
+            return  # not there yet, or taken down
         state = self.training.state
         self.query_one(".plan", Static).update(self._plan())
         self.query_one(StageList).show(state)
@@ -140,7 +143,11 @@ class TrainScreen(Screen[None]):
         new = self._new_adapter
         name = one_line(new, 16) if new else "what was trained"
         if result.get("accepted"):
-            lines = [Content.assemble((f"{name} is better: ", "bold $accent"), figures or reason)]
+            against = evaluation.get("against") if isinstance(evaluation, dict) else None
+            better = (
+                f"{name} is better than {one_line(against, 40) if isinstance(against, str) else 'the base'}: "
+            )
+            lines = [Content.assemble((better, "bold $accent"), figures or reason)]
         else:
             lines = [Content.assemble((f"{name} did not help: ", "bold"), reason)]
             if figures:
@@ -186,8 +193,10 @@ class TrainScreen(Screen[None]):
     def action_resume(self) -> None:
         self.app.run_worker(self.training.train(self.training.state.run), group="training")
 
-    def action_again(self) -> None:
-        self.app.run_worker(self.training.plan(), group="training")
+    @work
+    async def action_again(self) -> None:
+        options = await self.session.do(_what_answers)
+        self.app.run_worker(self.training.plan(*options), group="training")
 
     def action_stop(self) -> None:
         self.training.stop()
@@ -208,10 +217,20 @@ class TrainScreen(Screen[None]):
         except ChatappError as error:
             self.query_one(Notice).say(f"{error}: {error.hint}", error=True)
             return
-        await self._read()
+        await self.read()
 
     def action_changes(self) -> None:
         from chatapp.tui.screens.changes import ChangesScreen
 
         if (new := self._new_adapter) is not None:
             self.app.push_screen(ChangesScreen(self.house, self.session, new))
+
+
+def _what_answers(session: Session) -> tuple[str, ...]:
+    """The model and the adapter of the chat, as options of `chatapp train`."""
+    model = session.spec.name if session.spec.path == embedded_model() else str(session.spec.path)
+    adapter = session.adapter
+    if adapter is None:
+        return ("--model", model, "--from", "base")
+    trained = re.fullmatch("r[0-9]+", adapter.name)
+    return ("--model", model, "--from", adapter.name if trained else str(adapter.path))
