@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling, Turn
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run_checks(house: House) -> Iterator[Check]:
     yield _database(house)
     yield _model(house)
     yield from _engine(house)
+    yield _adapter(house)
 
 
 def _versions() -> Iterator[Check]:
@@ -183,6 +185,19 @@ def _engine(house: House) -> Iterator[Check]:
     if info.notice:
         yield Check("engine notice", "note", info.notice)
     yield from _findings(house)
+
+
+def _adapter(house: House) -> Check:
+    """The adapter in use, put on the model where that is loaded."""
+    try:
+        adapter = house.adapter()
+        if house.engine().info is not None:
+            house.engine().set_adapter(adapter)
+        known = len(house.store().adapters.list())
+    except ChatappError as error:
+        return Check("adapter", "broken", str(error), error.hint)
+    in_use = "none, the model answers as it came" if adapter is None else one_line(adapter.name, 80)
+    return Check("adapter", "ok", f"{in_use}; {known} in `chatapp adapters list --all`")
 
 
 def _findings(house: House) -> Iterator[Check]:

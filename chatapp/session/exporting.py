@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,9 @@ def export_adapter(house: House, adapter: AdapterSpec, model: ModelSpec, folder:
 
     require_extra()
     _require_free(folder)
-    policy = load_policy(model.path, adapter=adapter.path, cache=house.paths.cache)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about itself
+        policy = load_policy(model.path, adapter=adapter.path, cache=house.paths.cache)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
         made = Path(name) / "made"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from chatapp.core.errors import ModelError
+from chatapp.core.types import Adapter
 from chatapp.engine import probe
 from chatapp.store.database import open_store
 from tests.cli.conftest import Cli
@@ -22,6 +23,20 @@ def test_doctor_tries_the_real_things(cli: Cli) -> None:
     assert cli.engine.requests[-1].sampling.max_tokens == 1
     assert said["ok"] == all(each["status"] != "broken" for each in said["checks"])
     assert result.exit_code == (0 if said["ok"] else 1)
+
+
+def test_doctor_names_the_adapter_in_use_and_tries_it(cli: Cli) -> None:
+    assert (
+        "ok     adapter: none, the model answers as it came; 0 in " in cli._invoke(("doctor",), None).stdout
+    )
+    made = Adapter("r1", "rloo", "guide", cli.house.model_sha256(), None, 0.0, True, "better", "run", "data")
+    cli.house.store().adapters.add(made)
+    cli.run("adapters", "use", "r1")
+    assert "ok     adapter: r1; 1 in " in cli._invoke(("doctor",), None).stdout
+    assert cli.engine.adapter is not None and cli.engine.adapter.name == "r1"
+    cli.house.with_settings(adapter="r2")
+    out = cli._invoke(("doctor",), None)
+    assert out.exit_code == 1 and "BROKEN adapter: there is no adapter 'r2'" in out.stdout
 
 
 def test_doctor_finds_an_engine_that_cannot(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_every_listing_takes_json(cli: Cli) -> None:
         "rankings list",
         "rankings stats",
         "models list",
-        "adapters list --json",
+        "adapters list",
     ):
         json.loads(cli.run(*name.split(), "--json"))
 
