@@ -69,10 +69,14 @@ class RoundRequest:
             raise TrainingError("the run cannot be gone on with: its run.json is damaged") from error
 
 
-def settings_for(seed: int, sampling: Sampling, max_memory: int | None) -> Settings:
+def settings_for(
+    seed: int, sampling: Sampling, max_memory: int | None, start: AdapterSpec | None
+) -> Settings:
     """The measured defaults with this seed in every stage. `sampling`: how the chat samples."""
     chat = replace(sampling, seed=None, max_tokens=min(sampling.max_tokens, _LONGEST))
     settings = Settings(chat=chat, max_memory=max_memory, seed=seed)
+    if start is not None:
+        settings = replace(settings, start=start.name)
     return replace(settings, **{name: replace(getattr(settings, name), seed=seed) for name in _STAGES})
 
 

@@ -72,12 +72,13 @@ class Round:
             self._spec = replace(house.spec(str(self._request.path)), name=self._request.model)
             return
         self._spec = house.spec(model)
+        found = house.adapter(start, self._spec)
         self._request = RoundRequest(
             method,
             self._spec.name,
             self._spec.path.absolute(),
-            house.adapter(start, self._spec),
-            settings_for(seed, house.settings.sampling, max_memory),
+            found,
+            settings_for(seed, house.settings.sampling, max_memory, found),
             tuple(str(each.expanduser().absolute()) for each in data),
             None if mix is None else str(mix.expanduser().absolute()),
         )

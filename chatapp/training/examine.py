@@ -47,7 +47,7 @@ class Examiner:
         data, settings = self._material.data, self._settings
         prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
         held = data.held_out.rankings
-        found = Evidence() if self._learner is None else Evidence(against="the round before")
+        found = Evidence() if self._learner is None else Evidence(against=settings.start)
         if held:
             own = evaluate.gains(self._learner or self._policy, held)
             found = replace(

@@ -28,6 +28,8 @@ class Settings:
     evaluate_samples: int = 4
     chat: Sampling = field(default_factory=lambda: Sampling(max_tokens=96))
     """How the chat samples: what is judged is what will be read."""
+    start: str = "the round before"
+    """What the adapter that a later round goes on from is called."""
     max_memory: int | None = None
     seed: int = 0
 

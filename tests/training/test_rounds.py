@@ -1,0 +1,218 @@
+"""Rounds of training on a tiny random model: registered, chosen, refused, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from chatapp.core.errors import ModelError, TrainingError
+from chatapp.engine.gguf import read_header
+from chatapp.session.rounds import Round
+from chatapp.training import auto, parity
+from chatapp.training.gate import Verdict
+from chatapp.training.progress import Progress
+from chatapp.training.run import Interrupted, Limits, metrics
+from tests.training.architectures import make
+from tests.training.rounds_home import groups, house, make_home, mix_file
+
+pytestmark = pytest.mark.train
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def verdicts(monkeypatch: pytest.MonkeyPatch, *answers: bool) -> None:
+    """The gate answers as told."""
+    left = list(answers)
+
+    def judge(evidence: Any) -> Verdict:
+        return Verdict(left.pop(0), f"{len(left)} verdicts to come", evidence)
+
+    monkeypatch.setattr(auto, "judge", judge)
+
+
+def one_round(home: Path, model: Path, method: Any = "dpo", **given: Any) -> Any:
+    with house(home) as made, Round(made, method, model=str(model), mix=mix_file(home), **given) as training:
+        return training.run(given.pop("progress", lambda _: None))
+
+
+def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_home(home, 12)
+    verdicts(monkeypatch, True, False)
+    first = one_round(home, model)
+    assert (first.adapter, first.method, first.accepted, first.parent) == ("r1", "dpo", True, None)
+    assert first.steps > 0 and first.metrics["dpo"]["loss"] > 0 and first.evaluation["wins"]["n"] > 0
+    assert json.loads(json.dumps(first.to_json(), allow_nan=False))["accepted"] is True
+    with house(home) as made:
+        adapters = made.store().adapters
+        r1 = adapters.get("r1")
+        assert adapters.active(r1.model_sha256) == r1
+        spec = made.adapter("active", made.spec(str(model)))
+        assert spec is not None and spec.name == "r1"
+        header = read_header(spec.path)
+        assert header.metadata["chatapp.base.sha256"] == r1.model_sha256
+        assert header.metadata["chatapp.data.sha256"] == r1.data_sha256
+        assert json.loads(header.metadata["chatapp.settings"]) == r1.settings
+        assert json.loads(header.metadata["chatapp.evaluation"]) == r1.evaluation
+        run = made.paths.runs / r1.run
+        assert (run.stat().st_mode & 0o777, spec.path.stat().st_mode & 0o777) == (0o700, 0o600)
+        made.store().groups.add(groups(4, 100, "r1"), "Ranked again", "chat")
+
+    second = one_round(home, model)
+    assert (second.adapter, second.accepted, second.parent) == ("r2", False, "r1")
+    assert second.evaluation["against"] == "r1"
+    with house(home) as made:
+        r2 = made.store().adapters.get("r2")
+        assert (r2.parent, r2.accepted) == ("r1", False)
+        active = made.store().adapters.active(r2.model_sha256)
+        assert active is not None and active.name == "r1"
+        asked = json.loads((made.paths.runs / r2.run / "run.json").read_text())
+        assert asked["lineage"] == ["r1"] and asked["start"]["name"] == "r1"
+        # What ended says the same again, and registers nothing more.
+        with Round(made, resume=r2.run) as again:
+            assert again.run().to_json() == second.to_json()
+        assert len(made.store().adapters.list()) == 2
+
+
+def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_home(home, 12)
+    verdicts(monkeypatch, False, False)
+    result = one_round(home, model, "auto")
+    assert [name for name, _ in result.tried] == ["dpo", "dpo at 0.5 of its scale"]
+    assert result.adapter == "r1" and not result.accepted
+    assert result.method in ("dpo", "dpo at 0.5 of its scale")
+    with house(home) as made:
+        assert made.store().adapters.active(made.store().adapters.get("r1").model_sha256) is None
+
+
+def test_parity_out_of_bounds_registers_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_home(home, 12)
+    verdicts(monkeypatch, True)
+    monkeypatch.setattr(parity, "bounds_for", lambda _: parity.Bounds(0.0, 1.0, 1.0, 0.0))
+    with pytest.raises(TrainingError, match=r"not registered; the engine disagrees .* differ by"):
+        one_round(home, model, limits=Limits(max_steps=1))
+    with house(home) as made:
+        assert made.store().adapters.list() == []
+        [ended] = made.paths.runs.glob("*/outcome.json")
+        assert json.loads(ended.read_text())["accepted"] is False
+
+
+def test_a_reward_model_alone_changes_nothing_in_the_chat(home: Path) -> None:
+    model = make_home(home, 12)
+    result = one_round(home, model, "reward")
+    assert (result.adapter, result.method) == (None, "reward")
+    assert "held-out rankings" in result.reason and result.reward_accuracy["n"] > 0
+    with house(home) as made:
+        assert made.store().adapters.list() == []
+        assert (made.paths.runs / result.run / "reward.gguf").exists()
+
+
+def test_what_cannot_be_trained_is_refused_before_any_work(home: Path, tmp_path: Path) -> None:
+    model = make_home(home, 3)
+    with pytest.raises(TrainingError, match="nothing to learn from yet: 3 rankings"):
+        one_round(home, model, "auto")
+    with pytest.raises(TrainingError, match="nothing to imitate yet"):
+        one_round(home, model, "sft")
+    with pytest.raises(TrainingError, match="of memory"):
+        one_round(home, model, max_memory=2**20)
+    foreign = tmp_path / "falcon.gguf"
+    foreign.write_bytes(model.read_bytes().replace(b"llama", b"falco"))
+    with pytest.raises(ModelError, match=r"falcon\.gguf cannot be"):
+        one_round(home, foreign)
+    assert not list(house(home).paths.runs.glob("*"))
+
+
+def test_stopped_and_gone_on_with(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at a random place, or asked to stop: the same figures as in one go, with the data of its
+    beginning."""
+    model = make_home(home, 24)
+    limits = {"max_steps": 4}
+    whole = one_round(home, model, limits=Limits(**limits))
+
+    killed = child(home, model, kill_at=2, how=signal.SIGKILL)
+    stop = Event()
+
+    def stop_early(event: Progress) -> None:
+        if event.stage == "dpo" and event.step == 3:
+            stop.set()
+
+    with house(home) as made:
+        made.store().groups.add(groups(6, 200), "Later", "chat")
+        with Round(made, resume=killed, limits=Limits(**limits, stop=stop)) as training:  # type: ignore[arg-type]
+            with pytest.raises(Interrupted):
+                training.run(stop_early)
+            assert training.run_name == killed
+        with Round(made, resume="last", limits=Limits(**limits)) as training:  # type: ignore[arg-type]
+            result = training.run()
+        assert result.run == killed
+        one, other = (metrics(made.paths.runs / name / "stages" / "dpo") for name in (whole.run, killed))
+        assert [each["step"] for each in other] == [1, 2, 3, 4]
+        for ours, theirs in zip(one, other, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+        assert result.evaluation == whole.evaluation
+        weights = [tensors(made.paths.runs / name / "adapter.gguf") for name in (whole.run, killed)]
+        assert weights[0] == weights[1]
+
+        # Another file under the model's name is not what the run began with.
+        (made.paths.runs / killed / "outcome.json").unlink()
+        make(model, "llama", seed=5)
+        with Round(made, resume=killed) as training, pytest.raises(TrainingError, match="file has changed"):
+            training.run()
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(home: Path) -> None:
+    model = make_home(home, 12)
+    run = child(home, model, kill_at=1, how=signal.SIGINT)
+    with house(home) as made:
+        assert (made.paths.runs / run / "stages" / "dpo" / "checkpoint.pt").exists()
+        assert not (made.paths.runs / run / "outcome.json").exists()
+
+
+def child(home: Path, model: Path, *, kill_at: int, how: signal.Signals) -> str:
+    """`chatapp train dpo`, sent `how` once it has done this step; the name of its run."""
+    command = [sys.executable, "-m", "chatapp", "train", "dpo", "--json", "--max-steps", "4"]
+    process = subprocess.Popen(
+        [*command, "--model", str(model), "--mix", str(mix_file(home))],
+        cwd=ROOT,
+        env={**os.environ, "CHATAPP_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("{"):
+            event = json.loads(line)
+            if event["stage"] == "dpo" and event["step"] == kill_at:
+                process.send_signal(how)
+    printed = process.stdout.read()
+    code = process.wait()
+    [begun] = [json.loads(line)["note"] for line in said if '"begin"' in line]
+    run = str(begun.removeprefix("run "))
+    if how == signal.SIGINT:
+        assert (code, printed) == (130, "")
+        assert said[-1] == f"stopped; the checkpoint is kept. Go on with: chatapp train --resume {run}\n"
+    else:
+        assert code == -how
+    return run
+
+
+def tensors(adapter: Path) -> dict[str, bytes]:
+    from chatapp.training.weights import read_tensors
+
+    read: Callable[..., Any] = read_tensors
+    return {tensor.name: values.tobytes() for tensor, values in read(read_header(adapter))}
