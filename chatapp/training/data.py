@@ -62,7 +62,7 @@ class Side:
     demonstrations: list[SftRow] = field(default_factory=list)
     thumbs: list[ThumbRow] = field(default_factory=list)
     prompts: list[Ids] = field(default_factory=list)
-    """Each prompt once."""
+    """Each prompt once: those that were judged, then those that stood before them in their conversations."""
 
 
 @dataclass(slots=True)
@@ -112,6 +112,7 @@ def build(
     data = Data(Side(), Side(), "")
     said: Counter[tuple[str, str, str]] = Counter()
     seen: set[str] = set()
+    earlier: dict[int, list[Ids]] = {id(data.train): [], id(data.held_out): []}
     for group in groups:
         digest.update(repr((group.prompt, group.replies, group.tiers, group.all_bad)).encode())
         key = split_key(group.prompt)
@@ -129,12 +130,13 @@ def build(
             data.too_long += 1
             continue
         _place(group, key, encoded, side, data, weight(group))
+        earlier[id(side)] += _earlier(group.prompt, encoder, max_tokens)
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
     data.sha256 = digest.hexdigest()
     for side in (data.train, data.held_out):
         side.rankings += _from_thumbs(side.thumbs)
         prompts = [row.prompt for row in side.rankings] + [row.prompt for row in side.thumbs]
-        side.prompts = list(dict.fromkeys(prompts + side.prompts))
+        side.prompts = list(dict.fromkeys(prompts + side.prompts + earlier[id(side)]))
     return data
 
 
@@ -168,6 +170,13 @@ def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids,
             return None
         del turns[first : later[0]]
     return None
+
+
+def _earlier(turns: Sequence[Turn], encoder: Encoder, limit: int) -> list[Ids]:
+    """The prompts that stood before the last one in the same conversation."""
+    asked = [at for at, turn in enumerate(turns[:-1]) if turn.role == "user"]
+    found = [tuple(encoder.encode(turns[: at + 1]).ids) for at in asked]
+    return [ids for ids in found if len(ids) < limit]
 
 
 def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:

@@ -166,11 +166,14 @@ def token_logits(model: Any, hidden: Tensor) -> Tensor:
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-def token_logprobs(model: Any, packed: Pack, hidden: Tensor | None = None) -> Tensor:
-    """(N,) log-probability of each learned token. Only the places that predict one get logits."""
+def token_logprobs(
+    model: Any, packed: Pack, hidden: Tensor | None = None, temperature: float = 1.0
+) -> Tensor:
+    """(N,) log-probability of each learned token, as sampling at `temperature` draws it. Only the places that
+    predict one get logits."""
     if hidden is None:
         hidden = states(model, packed)
-    logits = token_logits(model, hidden[packed.sources])
+    logits = token_logits(model, hidden[packed.sources]) / temperature
     return logits.log_softmax(-1).gather(1, packed.targets[:, None]).squeeze(1)
 
 

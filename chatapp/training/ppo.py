@@ -49,7 +49,7 @@ from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, t
 from chatapp.training.data import SftRow
 from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
-from chatapp.training.rollouts import PURE, Guards, OnPolicy, Rollout, Scorer
+from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.sft import nll
 
@@ -78,7 +78,7 @@ class PpoSettings:
     """gamma_ptx: weight of general dialogue."""
     mix_rows: int = 8
     stop_kl: float = 1.75
-    sampling: Sampling = PURE
+    sampling: Sampling = SERVED
     seed: int = 0
     half: bool = True
 
@@ -203,7 +203,7 @@ def train(
             learned = experiences[of_pass % len(experiences)]
             with half_precision(settings.half):
                 hidden = states(policy.model, learned.packed)
-                logprobs = token_logprobs(policy.model, learned.packed, hidden)
+                logprobs = token_logprobs(policy.model, learned.packed, hidden, settings.sampling.temperature)
             values = head(hidden[learned.packed.sources])
             policy_part = clipped_policy_loss(logprobs, learned.logprobs, learned.advantages, settings.clip)
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
@@ -226,13 +226,14 @@ def _experience(
 
     found: list[Experience] = []
     drift: list[float] = []
+    warmth = settings.sampling.temperature
     for part in parts:
         packed = pack([rollout.row for rollout in part])
         with torch.no_grad(), half_precision(settings.half):
             hidden = states(policy.model, packed)
-            logprobs = token_logprobs(policy.model, packed, hidden)
+            logprobs = token_logprobs(policy.model, packed, hidden, warmth)
             with policy.reference():
-                reference = token_logprobs(policy.model, packed)
+                reference = token_logprobs(policy.model, packed, temperature=warmth)
         values = head(hidden[packed.sources]).detach()
         advantages, returns = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
         for reply, score in enumerate(each for rollout in part for each in rollout.rewards):

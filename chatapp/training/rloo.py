@@ -19,6 +19,10 @@ The whole reply is one action: log p(y|x) is the sum over its tokens. Advantages
 one lucky outlier otherwise turns the policy round. One step is taken per sample (on-policy), so no ratio
 has to be clipped.
 
+Sampling at a temperature T other than 1 is sampling another policy, softmax(logits / T), and log p is that
+policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"): what is tuned is what the
+chat will draw from.
+
 What keeps it from ruining the model: beta; general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
 last term); and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p ||
 p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to the last state that had not, and
@@ -37,7 +41,7 @@ from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, t
 from chatapp.training.data import SftRow
 from chatapp.training.packing import pack, per_reply, token_logprobs
 from chatapp.training.progress import Listener, silent
-from chatapp.training.rollouts import PURE, Guards, OnPolicy, Rollout, Scorer
+from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.sft import nll
 
@@ -47,22 +51,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 24
+    steps: int = 28
     prompts: int = 16
     samples: int = 4
     learning_rate: float = 8e-4
-    decay: bool = True
-    """The rate falls to nothing at the last step."""
     beta: float = 0.1
     clip: float = 2.0
-    stop_kl: float = 1.2
+    stop_kl: float = 1.6
     """Nats a reply."""
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
     mix_rows: int = 8
     micro: int = 4
     """Prompts whose samples go through the network at once."""
-    sampling: Sampling = PURE
+    sampling: Sampling = SERVED
     seed: int = 0
     half: bool = True
 
@@ -102,7 +104,7 @@ def train(
         trainable(policy.model),
         steps=settings.steps,
         learning_rate=settings.learning_rate,
-        decay=settings.decay,
+        decay=False,
         limits=limits,
         progress=progress,
     )
@@ -133,11 +135,11 @@ def _loss(
     """The mean loss over some prompts, and log p / p_ref of each sample."""
     import torch
 
-    packed = pack([rollout.row for rollout in rollouts])
+    packed, warmth = pack([rollout.row for rollout in rollouts]), settings.sampling.temperature
     with half_precision(settings.half):
         with torch.no_grad(), policy.reference():
-            reference = per_reply(token_logprobs(policy.model, packed), packed)
-        logprobs = per_reply(token_logprobs(policy.model, packed), packed)
+            reference = per_reply(token_logprobs(policy.model, packed, temperature=warmth), packed)
+        logprobs = per_reply(token_logprobs(policy.model, packed, temperature=warmth), packed)
     drift = (logprobs - reference).detach()
     rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
     rewards = rewards - settings.beta * drift

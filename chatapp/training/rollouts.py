@@ -16,8 +16,8 @@ from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
 from chatapp.training.run import Loop
 
-PURE = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
-"""Samples of the policy itself, nothing filtered: only then is log p the probability they were drawn with."""
+SERVED = Sampling(temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
+"""At the chat's temperature, nothing filtered: only then is log p the probability they were drawn with."""
 
 
 class Scorer(Protocol):
@@ -28,31 +28,27 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What a reward model cannot know because it never saw it: taken off the reward, in its own
-    deviations."""
+    """What a reward model cannot know because it never saw it; rewards are in its own deviations."""
 
-    unfinished: float = 2.0
-    """For a reply that was cut off at the limit."""
-    unseen_length: float = 2.0
-    """For a reply shorter than any that was ranked, or longer, or of fewer words than `words`."""
-    words: int = 3
-    repeated: float = 3.0
-    """For a reply all of whose pairs of words are in the replies to every other prompt too; for less in
-    proportion. A phrase that fits everywhere is what an over-optimised policy ends with."""
+    bound: float = 2.5
+    """Rewards beyond this many deviations count as this many: nobody ranked anything out there. A reply that
+    was cut off at the limit, one shorter than any that was ranked, or longer, and one of fewer words than
+    `words` are worth no more than the worst."""
+    words: int = 4
     shortest: int = 1
     longest: int = 10**9
     """Tokens of the shortest and the longest ranked reply, the ending token with them."""
-    bound: float = 2.5
-    """Rewards beyond this many deviations count as this many: nobody ranked anything out there."""
+    repeated: float = 6.0
+    """Taken off a reply that stands word for word in the samples to another prompt, or all of whose pairs of
+    words stand in those to every other prompt; for less in proportion. A phrase that fits everywhere is what
+    an over-optimised policy ends with."""
 
     def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
         """The guarded reward; `repeated` as `repetition` gives it."""
-        value = max(-self.bound, min(self.bound, score))
-        if reply.finish_reason != "stop":
-            value -= self.unfinished
-        elif not self.shortest <= len(reply.ids) <= self.longest or len(_words(reply.text)) < self.words:
-            value -= self.unseen_length
-        return value - self.repeated * repeated
+        length = self.shortest <= len(reply.ids) <= self.longest
+        if reply.finish_reason != "stop" or not length or len(_words(reply.text)) < self.words:
+            return -self.bound - self.repeated * repeated
+        return max(-self.bound, min(self.bound, score)) - self.repeated * repeated
 
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
@@ -180,13 +176,18 @@ def draw(
 
 def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
     """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
-    words of it stands, averaged over its pairs."""
+    words of it stands, averaged over its pairs; 1 where the whole reply stands."""
     pairs = [[_pairs(text) for text in own] for own in texts]
     spread = Counter(pair for own in pairs for pair in set().union(*own))
+    wholes = [[tuple(_words(text)) for text in own] for own in texts]
+    said = Counter(whole for own in wholes for whole in set(own))
     others = max(len(texts) - 1, 1)
     return [
-        [sum(spread[pair] - 1 for pair in each) / (others * len(each)) if each else 0.0 for each in own]
-        for own in pairs
+        [
+            1.0 if said[whole] > 1 else sum(spread[pair] - 1 for pair in each) / (others * max(len(each), 1))
+            for whole, each in zip(whole_replies, own, strict=True)
+        ]
+        for whole_replies, own in zip(wholes, pairs, strict=True)
     ]
 
 

@@ -181,7 +181,13 @@ def train(
     extra: dict[str, Any] = {}
     if method == "auto":
         outcome = trainer.run()
-        extra = {"method_taken": outcome.method, "reason": outcome.verdict.reason, "tried": outcome.tried}
+        extra = {
+            "method_taken": outcome.method,
+            "reason": outcome.verdict.reason,
+            "tried": outcome.tried,
+            "reward_agrees": str(outcome.reward_accuracy),
+            "judge_agrees": str(outcome.verdict.evidence.judge),
+        }
     elif method == "sft_top":
         rows = sft.best_replies(built.train.rankings)
         sft.train(policy, rows, folder / "sft", replace(settings.sft, epochs=2), mix=mix)

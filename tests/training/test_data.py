@@ -99,3 +99,9 @@ def test_the_split_has_about_its_share() -> None:
     assert all(data.is_held_out(key, 1.0) for key in keys)
     # For ever: what was held out once is never trained on. These are the answers of the first release.
     assert [n for n in range(20) if data.is_held_out(keys[n])] == FIRST_RELEASE
+
+
+def test_the_prompts_before_a_judged_one_are_prompts_too() -> None:
+    turns = (Turn("system", "s"), Turn("user", "one"), Turn("assistant", "two"), Turn("user", "three"))
+    side = made(Group(turns, replies("a", "b"), ((0,), (1,)))).train
+    assert side.prompts == [ByteEncoder().encode(turns).ids, ByteEncoder().encode(turns[:2]).ids]

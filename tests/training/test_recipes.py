@@ -113,7 +113,12 @@ def likes(policy: TinyPolicy, token: int) -> float:
             return float(own - policy.model(input_ids=ids).logits[0, -1].log_softmax(-1)[token])
 
 
-NO_GUARD = rollouts.Guards(unfinished=0.0, unseen_length=0.0, repeated=0.0, words=0, bound=100.0)
+class NoGuards(rollouts.Guards):
+    def of(self, reply: object, score: float, repeated: float = 0.0) -> float:
+        return score
+
+
+NO_GUARD = NoGuards()
 
 
 class Strongly(Wants):
@@ -156,7 +161,7 @@ def test_the_hard_stop_goes_back(tmp_path: Path, name: str) -> None:
     assert kls[-1] > bound
     assert all(each <= bound for each in kls[:-1])
     # The state of the last draw that was near enough, to the sampling error of another draw.
-    drawn = rollouts.draw(policy, TorchSampler(), Wants(70), PROMPTS, 16, rollouts.PURE, NO_GUARD)
+    drawn = rollouts.draw(policy, TorchSampler(), Wants(70), PROMPTS, 16, rollouts.SERVED, NO_GUARD)
     drift = [each for own in evaluate.gains(policy, [one.row for one in drawn]) for each in own]
     assert evaluate.mean(drift) < kls[-1]
     saved = torch.load(loop.checkpoint)["parameters"]
@@ -221,8 +226,10 @@ def test_guards_and_best_of() -> None:
     long = sampler._cut([9] * 12)
     short = sampler._cut([9, END])
     fine, two_words = (sampler._cut([*(each + 3 for each in text), END]) for text in (b"a b c", b"abc d"))
-    own = rollouts.Guards(shortest=3, longest=8, bound=1.5)
-    assert [own.of(each, 9.0) for each in (long, short, fine, two_words)] == [-0.5, -0.5, 1.5, -0.5]
+    own = rollouts.Guards(words=3, shortest=3, longest=8, bound=1.5)
+    # Cut off, too short, and too few words: as little as the worst, however well it scores.
+    assert [own.of(each, 9.0) for each in (long, short, fine, two_words)] == [-1.5, -1.5, 1.5, -1.5]
+    assert own.of(fine, -9.0) == -1.5
     assert rollouts.best_of(Wants(70), RankingRow((1,), ((9, 2), (70, 2), (70, 9, 2)), (0, 0, 0))) == 1
 
 
@@ -230,7 +237,8 @@ def test_a_phrase_that_is_everywhere_costs() -> None:
     texts = [["how are you", "yes"], ["how are they", "how are you"], ["no idea", "what is it"]]
     found = rollouts.repetition(texts)
     # "how are" stands in one of two other prompts' replies, "are you" too; "are they" in none.
-    assert found == [[0.5, 0.0], [0.25, 0.5], [0.0, 0.0]]
+    # "how are you" stands word for word among another prompt's.
+    assert found == [[1.0, 0.0], [0.25, 1.0], [0.0, 0.0]]
     sampled = TorchSampler()._cut([9, 9, 9, END])
     guards = rollouts.Guards(repeated=3.0)
     assert guards.of(sampled, 1.0) - guards.of(sampled, 1.0, 0.5) == 1.5

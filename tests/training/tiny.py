@@ -107,7 +107,7 @@ class TorchSampler:
             for _ in range(self.limit):
                 with torch.no_grad():
                     last = self.policy.model(input_ids=ids).logits[:, -1].float()
-                drawn = torch.multinomial(last.softmax(-1), 1, generator=generator)
+                drawn = torch.multinomial((last / sampling.temperature).softmax(-1), 1, generator=generator)
                 ids = torch.cat([ids, drawn], 1)
             found.append([self._cut(row) for row in ids[:, len(prompt) :].tolist()])
         return found
