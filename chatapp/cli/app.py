@@ -23,7 +23,9 @@ class ChatByDefault(TyperGroup):
     """A group whose first word may also be the first message of a chat."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        args = with_optional_value(_debug_first(args), frozenset({"--resume"}), "last")
+        args = _debug_first(args)
+        if next((each for each in args if not each.startswith("-")), None) not in self.commands:
+            args = with_optional_value(args, frozenset({"--resume"}), "last")
         _, words, _ = self.make_parser(ctx).parse_args(list(args))
         # After `--` every word is text, also one that is a command's name.
         is_text = "--" in args and words == args[args.index("--") + 1 :]

@@ -115,11 +115,10 @@ def train(
         ) as training,
     ):
         try:
-            planned = training.plan()
             if dry_run:
-                _say_plan(planned, as_json)
-                return
-            _train(training, planned, as_json)
+                _say_plan(training.plan(), as_json)
+            else:
+                _train(training, as_json)
         except (KeyboardInterrupt, Interrupted):
             if training.run_name is None:
                 note("stopped before it began; nothing has changed")
@@ -130,14 +129,12 @@ def train(
             raise typer.Exit(130) from None
 
 
-def _train(training: Round, planned: Plan, as_json: bool) -> None:
+def _train(training: Round, as_json: bool) -> None:
     if as_json:
         from chatapp.training.progress import json_lines
 
         say_json(training.run(json_lines(sys.stderr)).to_json())
         return
-    for line in planned.lines:
-        note(line)
     with _display() as listen:
         result = training.run(listen)
     from chatapp.cli.training_report import report

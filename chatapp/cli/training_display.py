@@ -20,8 +20,6 @@ TITLES = {
     "parity": "check",
 }
 _SHOWN = ("loss", "reward", "kl", "accuracy")
-_QUIET = ("plan",)
-"""What these say, the command says itself."""
 _LINES = 4
 """About so many lines for a stage where no bar can be drawn."""
 
@@ -47,11 +45,9 @@ def bars() -> Iterator[Listener]:
 
         def listen(event: Progress) -> None:
             nonlocal now
-            if event.stage in _QUIET:
-                return
-            title = _title(event)
+            title = TITLES.get(event.stage, event.stage)
             if not event.steps:
-                shown.console.print(Text(f"{title}: {one_line(event.note, 300)}"))
+                shown.console.print(Text(one_line(_said(event), 400)))
                 return
             begins_anew = event.stage in tasks and (event.step == 1 or now != event.stage)
             if event.stage not in tasks or begins_anew:
@@ -71,12 +67,11 @@ def lines() -> Listener:
     """A few plain lines for each stage."""
 
     def listen(event: Progress) -> None:
-        if event.stage in _QUIET:
-            return
         if not event.steps:
-            note(f"{_title(event)}: {event.note}")
+            note(_said(event))
         elif event.step == event.steps or event.step % max(1, event.steps // _LINES) == 0:
-            parts = [f"{_title(event)}: step {event.step} of {event.steps}", _figures(event)]
+            title = TITLES.get(event.stage, event.stage)
+            parts = [f"{title}: step {event.step} of {event.steps}", _figures(event)]
             if event.step < event.steps:
                 parts.append(_left(event))
             note(", ".join(each for each in parts if each))
@@ -84,8 +79,10 @@ def lines() -> Listener:
     return listen
 
 
-def _title(event: Progress) -> str:
-    return TITLES.get(event.stage, event.stage)
+def _said(event: Progress) -> str:
+    """A note; those of the plan are sentences of their own."""
+    title = TITLES.get(event.stage, event.stage)
+    return event.note if event.stage in ("plan", "begin") else f"{title}: {event.note}"
 
 
 def _figures(event: Progress) -> str:
