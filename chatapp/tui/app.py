@@ -15,7 +15,6 @@ from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.themes import THEMES
 from chatapp.tui.training_process import TrainingProcess
-from chatapp.tui.training_state import Phase
 
 if TYPE_CHECKING:
     from chatapp.session.rank_queue import RankRequest
@@ -56,8 +55,8 @@ class ChatApp(App[None]):
             _training_of(house) if train_command is None else train_command,
             house.paths.runs,
             self._training_changed,
+            self._training_ended,
         )
-        self._training_phase: Phase = "idle"
         self._training_due = False
         for theme in THEMES:
             self.register_theme(theme)
@@ -107,15 +106,14 @@ class ChatApp(App[None]):
         from chatapp.tui.screens.train import TrainScreen
 
         self._training_due = False
-        state = self.training.state
-        before, self._training_phase = self._training_phase, state.phase
-        ended = before in ("running", "stopping") and not state.busy
         for screen in self.screen_stack:
             if isinstance(screen, TrainScreen):
                 screen.show()
             elif isinstance(screen, ChatScreen):
-                screen.show_training(state.summary)
-        if ended:
+                screen.show_training(self.training.state.summary)
+
+    def _training_ended(self) -> None:
+        if self.is_running:
             self.run_worker(self._after_training(), group="training-ended")
 
     async def _after_training(self) -> None:
@@ -125,6 +123,7 @@ class ChatApp(App[None]):
         def follow(session: Session) -> None:
             session.use(session.spec, self.house.adapter("active", session.spec))
 
+        self._show_training()
         try:
             if (self.training.state.result or {}).get("accepted"):
                 await self.session.do(follow)

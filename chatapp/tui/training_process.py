@@ -33,14 +33,17 @@ _GRACE = 20.0
 
 
 class TrainingProcess:
-    """`command` takes `--dry-run` and `--resume RUN` at its end; `changed` is called after each change of
-    `state`. `runs` is the folder with one folder a run. Used from the event loop's thread."""
+    """Used from the event loop's thread. `command` takes `--dry-run` and `--resume RUN` at its end; `runs` is
+    the folder with one folder a run. `changed` is called after each change of `state`, `ended` after a
+    training."""
 
-    def __init__(self, command: Sequence[str], runs: Path, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, command: Sequence[str], runs: Path, changed: Callable[[], None], ended: Callable[[], object]
+    ) -> None:
         self.command = tuple(command)
         self.state = TrainingState()
         self._runs = runs
-        self._changed = changed
+        self._changed, self._after = changed, ended
         self._options: tuple[str, ...] = ()
         self._process: Process | None = None
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
@@ -85,6 +88,7 @@ class TrainingProcess:
         else:
             self._fail(code)
         self._changed()
+        self._after()
 
     def stop(self) -> None:
         """Let it end after this step, its checkpoint kept; the second time it is ended at once."""
