@@ -50,7 +50,7 @@ _RANKING = (
     (
         "Ask for alternatives with `Ctrl+R`. I write three more replies beside this one, "
         "and you put them in order. "
-        "`chatapp rankings export` makes files to train on."
+        "`chatapp train` learns from them."
     ),
 )
 _GREETING = (

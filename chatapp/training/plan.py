@@ -65,7 +65,8 @@ def _what_there_is(data: Data) -> str:
         _count(len(data.train.demonstrations) + len(data.held_out.demonstrations), "edit"),
         _count(len(data.train.thumbs) + len(data.held_out.thumbs), "thumb"),
     ]
-    return "there are " + ", ".join(parts) + f"; {data.all_bad} times all replies were bad"
+    all_bad = f"; {data.all_bad} times all replies were bad" if data.all_bad else ""
+    return "there are " + ", ".join(parts) + all_bad
 
 
 def _warnings(data: Data) -> list[str]:

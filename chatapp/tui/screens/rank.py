@@ -115,7 +115,7 @@ class RankScreen(Screen[None]):
         if not self._prompts:
             lines = ["Nothing to rank: no stored reply is unranked. Chat first, then come back."]
         elif self._ranked:
-            lines.append("chatapp rankings stats counts them all; chatapp rankings export writes them out.")
+            lines.append("chatapp rankings stats counts them all; chatapp train learns from them.")
         summary = self.query_one(".summary", Static)
         summary.update(Content("\n".join(lines)))
         summary.display = True

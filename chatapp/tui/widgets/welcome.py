@@ -10,7 +10,7 @@ from textual.widgets import Static
 _STEPS = (
     ("1", "ask it something"),
     ("2", "press ^R at its answer, then number the replies, best first"),
-    ("3", "what you rank is kept to train on; in a shell: chatapp rankings stats"),
+    ("3", "after some rankings: ^T, or chatapp train in a shell"),
     ("4", "a bigger model: ^O, any GGUF file will do"),
 )
 
