@@ -40,9 +40,10 @@ def compare(
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print replies of two adapters to the same prompts, drawn with the same seed and temperature.
+    """Print replies of two side by side.
 
-    The prompts begin your newest conversations, first of all those that no training learns from.
+    To the same prompts, with the same seed and temperature. The prompts begin your newest
+    conversations, first of all those that no training learns from.
 
     \b
     Examples:
@@ -122,11 +123,12 @@ def _replies(
             if isinstance(update, Rehearsed):
                 found[place][update.adapter] += update.delta
         if names is not None:
-            _say_pair(turns[-1].text, names, found[place])
+            say_pair(turns[-1].text, names, found[place])
     return found
 
 
-def _say_pair(prompt: str, names: tuple[str, ...], replies: list[str]) -> None:
+def say_pair(prompt: str, names: tuple[str, ...], replies: list[str]) -> None:
+    """Write two replies beside each other on a terminal, one after the other elsewhere."""
     say(f"> {prompt.strip()}")
     if not sys.stdout.isatty():
         for name, reply in zip(names, replies, strict=True):
@@ -178,7 +180,9 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
     model: ModelOption = None,
 ) -> None:
-    """Write an adapter for other programs: a PEFT folder, with the GGUF adapter in it.
+    """Write a PEFT folder for other programs.
+
+    The GGUF adapter lies in it.
 
     \b
     Example:
@@ -205,9 +209,10 @@ def merge(
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a stand-alone model for other programs: the adapter in the model's weights, quantised again.
+    """Write a stand-alone GGUF model.
 
-    It is compared with what was learned before it is kept: coarse types can round it away.
+    The adapter goes into the model's weights, which are quantised again. It is compared with what
+    was learned before it is kept: coarse types can round it away.
 
     \b
     Example:

@@ -30,9 +30,10 @@ def list_adapters(
     deleted: Annotated[bool, typer.Option("--deleted", help="Also those that were deleted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the adapters of a model, oldest first; the one in use has a star.
+    """List the adapters of a model.
 
-    Wins are counted in your own rankings, against what each was trained from.
+    Oldest first; the one in use has a star. Wins are counted in your own rankings, against what
+    each was trained from.
 
     \b
     Example:
@@ -69,7 +70,9 @@ def list_adapters(
 
 @app.command("show")
 def show(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
-    """Print all that is known of an adapter: its verdict, its figures with 95% intervals, its settings.
+    """Print all that is known of an adapter.
+
+    Its verdict, its figures with 95% intervals, its settings.
 
     \b
     Example:
@@ -105,7 +108,9 @@ def use(ctx: typer.Context, name: Name, model: ModelOption = None) -> None:
 
 @app.command("off")
 def off(ctx: typer.Context, model: ModelOption = None) -> None:
-    """Answer with the model as it came from now on; the adapters stay.
+    """Answer with no adapter from now on.
+
+    They all stay.
 
     \b
     Example:
@@ -116,7 +121,9 @@ def off(ctx: typer.Context, model: ModelOption = None) -> None:
 
 @app.command("rollback")
 def rollback(ctx: typer.Context, model: ModelOption = None) -> None:
-    """Go back to the round before: to what the adapter in use was trained from.
+    """Go back to the round before.
+
+    That is what the adapter in use was trained from.
 
     \b
     Example:
@@ -134,7 +141,9 @@ def delete(
     purge: Annotated[bool, typer.Option("--purge", help="Free its files; that cannot be undone.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --purge, do not ask.")] = False,
 ) -> None:
-    """Hide an adapter; where it is in use, the model answers as it came.
+    """Hide an adapter, or free its files.
+
+    Where it is in use, the model answers as it came.
 
     \b
     Examples:
@@ -169,7 +178,9 @@ def delete(
 
 @app.command("restore")
 def restore(ctx: typer.Context, name: Name) -> None:
-    """Bring a deleted adapter back; `use` it to have it answer.
+    """Bring a deleted adapter back.
+
+    `use` it to have it answer.
 
     \b
     Example:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from chatapp.cli.adapter_files import say_pair
 from chatapp.cli.app import app
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
@@ -236,6 +237,18 @@ def test_replies_of_a_model_cannot_steer_the_terminal(telling: Cli) -> None:
     telling.engine._script = ["\x1b[31mred \x9b2J[/bold]"]
     shown = telling.run("adapters", "compare", "r2", "--prompt", "Hi\x1b]0;x\x07")
     assert "\x1b" not in shown and "\x9b" not in shown and "[/bold]" in shown
+
+
+def test_on_a_terminal_they_stand_side_by_side(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    say_pair("Hi", ("r2", "base"), ["one\x1b[2J", "two [red]"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "> Hi"
+    assert "r2" in lines[1] and "base" in lines[1]
+    assert lines[2].split()[-2:] == ["two", "[red]"] and lines[2].startswith("one")
+    assert "\x1b" not in lines[2]
 
 
 # Files for other programs
