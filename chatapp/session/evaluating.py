@@ -19,6 +19,7 @@ from chatapp.engine.cache import sha256
 from chatapp.engine.tuning import TuningClient
 from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
 from chatapp.session.round_result import json_safe
+from chatapp.session.run_folder import Dialogue
 from chatapp.training import evaluate
 from chatapp.training.data import (
     HELD_OUT,
@@ -88,6 +89,7 @@ class Evaluation:
         house.paths.make()
         self._engine = TuningClient(cache=house.paths.cache, log=house.paths.log)
         self._data: Data | None = None
+        self._general: tuple[list[Dialogue], list[Dialogue]] | None = None
 
     def run(self, suite: Suite) -> Report:
         return {
@@ -179,15 +181,16 @@ class Evaluation:
 
     def _behaviours(self) -> Report:
         prompts = self._prompts()
+        if len(prompts) < 2:
+            raise TrainingError("there are no prompts to answer", "chat first, or name a file with --data")
         sides = {"adapter": self._adapter, "against": self._against}
         figures: dict[str, dict[str, Figure]] = {}
         for name, side in sides.items():
-            drawn = self._drawn(side, prompts)
-            for what, statistic in _STATISTICS.items():
-                found = evaluate.jackknife(drawn, statistic)
+            found = evaluate.jackknife(self._drawn(side, prompts), _behaviour)
+            for what, figure in found.items():
                 if what != "words":
-                    found = replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
-                figures.setdefault(what, {})[name] = found
+                    figure = replace(figure, low=max(0.0, figure.low), high=min(1.0, figure.high))
+                figures.setdefault(what, {})[name] = figure
         return self._report("behaviours", len(prompts), "prompts", figures)
 
     def _prompts(self) -> list[tuple[int, ...]]:
@@ -233,12 +236,15 @@ class Evaluation:
 
     # What the suites share
 
-    def _dialogues(self) -> tuple[list[Any], list[Any]]:
+    def _dialogues(self) -> tuple[list[Dialogue], list[Dialogue]]:
+        """General dialogue: openings to answer, and what is never trained on."""
         self._load()
         self._engine.set_adapter(None)
         assert self._engine.info is not None
         of_guide = self._engine.info.sha256 == sha256(embedded_model(), self._house.paths.cache)
-        return mix_of(self._engine, replay_dialogues(), None, of_guide)
+        if self._general is None:
+            self._general = mix_of(self._engine, replay_dialogues(), None, of_guide)
+        return self._general
 
     def _load(self) -> None:
         if self._engine.info is None:
@@ -297,25 +303,13 @@ def _perplexity_of(units: Sequence[tuple[float, int]]) -> float:
     return math.exp(sum(loss for loss, _ in units) / max(sum(n for _, n in units), 1))
 
 
-def _behaviour(name: str) -> Callable[[Sequence[tuple[Sample, ...]]], float]:
-    """A statistic of replies to prompts: over the first sample of each, the second, ..., averaged."""
-
-    def statistic(drawn: Sequence[tuple[Sample, ...]]) -> float:
-        columns = list(zip(*drawn, strict=True))
-        found = [
+def _behaviour(drawn: Sequence[tuple[Sample, ...]]) -> dict[str, float]:
+    """Of replies to prompts: over the first sample of each, the second, ..., averaged."""
+    found = [
+        asdict(
             evaluate.behaviour([each.text for each in own], [each.finish_reason == "stop" for each in own])
-            for own in columns
-        ]
-        return evaluate.mean([getattr(each, name) for each in found])
-
-    return statistic
-
-
-def _asks(drawn: Sequence[tuple[Sample, ...]]) -> float:
-    return evaluate.mean([float("?" in each.text) for own in drawn for each in own])
-
-
-_STATISTICS: dict[str, Callable[[Sequence[tuple[Sample, ...]]], float]] = {
-    **{name: _behaviour(name) for name in ("words", "distinct", "duplicates", "short", "unfinished")},
-    "asks": _asks,
-}
+        )
+        for own in zip(*drawn, strict=True)
+    ]
+    means = {name: evaluate.mean([each[name] for each in found]) for name in found[0]}
+    return {**means, "asks": evaluate.mean([float("?" in each.text) for own in drawn for each in own])}

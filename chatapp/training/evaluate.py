@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -48,19 +48,23 @@ def bootstrap(
     )
 
 
-def jackknife(units: Sequence[Any], statistic: Callable[[Sequence[Any]], float]) -> Figure:
-    """`statistic` of `units`, give or take 1.96 standard errors, found by leaving out each unit in turn (Tukey
-    1958).
+def jackknife(
+    units: Sequence[Any], statistics: Callable[[Sequence[Any]], Mapping[str, float]]
+) -> dict[str, Figure]:
+    """Each of `statistics` of `units`, give or take 1.96 standard errors, found by leaving out one unit after
+    the other (Tukey 1958); at least two units.
 
     For what a resample would distort, since it repeats units: shares of duplicates, of different words.
     """
-    if len(units) < 2:
-        return UNKNOWN
-    whole, n = statistic(units), len(units)
-    without = [statistic([*units[:at], *units[at + 1 :]]) for at in range(n)]
-    middle = mean(without)
-    error = math.sqrt((n - 1) / n * math.fsum((each - middle) ** 2 for each in without))
-    return Figure(whole, whole - 1.96 * error, whole + 1.96 * error, n)
+    n = len(units)
+    without = [statistics([*units[:at], *units[at + 1 :]]) for at in range(n)]
+    found = {}
+    for name, whole in statistics(units).items():
+        values = [each[name] for each in without]
+        middle = mean(values)
+        error = math.sqrt((n - 1) / n * math.fsum((each - middle) ** 2 for each in values))
+        found[name] = Figure(whole, whole - 1.96 * error, whole + 1.96 * error, n)
+    return found
 
 
 def auc(scores: Sequence[float], good: Sequence[bool]) -> float:

@@ -1,0 +1,82 @@
+"""Two sides beside each other, on the embedded model with a random adapter: a damaged model shows as one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatapp.core.errors import TrainingError, UsageError
+from chatapp.core.paths import find_paths
+from chatapp.core.settings import Settings
+from chatapp.core.types import Group, GroupReply, Sampling, Turn
+from chatapp.preferences.formats import rankings
+from chatapp.session.evaluating import Evaluation
+from chatapp.session.wiring import House
+from chatapp.training import evaluate
+from tests.session.guide_adapters import register
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    paths = find_paths({"CHATAPP_HOME": str(tmp_path_factory.mktemp("home"))})
+    with House(paths, Settings(sampling=Sampling(max_tokens=6))) as made:
+        register(made, "r1")
+        yield made
+
+
+def file_of(folder: Path) -> Path:
+    """Sense above nonsense: the base finds it more probable, and so does nearly every model."""
+    replies = (GroupReply("Hello! What would you like to talk about?"), GroupReply("zq xx 0 vv."))
+    groups = [Group((Turn("user", f"Hello, it is {n}."),), replies, ((0,), (1,))) for n in range(12)]
+    file = folder / "sense.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rankings.rows(groups)))
+    return file
+
+
+def test_preferences_of_a_file(house: House, tmp_path: Path) -> None:
+    with Evaluation(house, adapter="r1", files=[file_of(tmp_path)]) as evaluation:
+        report = evaluation.run("preferences")
+    assert (report.n, report.adapter, report.against) == (12, "r1", "base")
+    accuracy = report.figures["pair_accuracy"]
+    assert accuracy["against"].value == 1.0 and accuracy["against"].n == 12
+    assert accuracy["difference"].value == accuracy["adapter"].value - 1.0
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["suite"] == "preferences"
+
+
+def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
+    with Evaluation(house, adapter="r1") as evaluation:
+        perplexity = evaluation.run("perplexity").figures["perplexity"]
+        assert perplexity["ratio"].low > 1.5
+        assert perplexity["adapter"].value / perplexity["against"].value == pytest.approx(
+            perplexity["ratio"].value
+        )
+        behaviours = evaluation.run("behaviours")
+        assert behaviours.n == 80
+        for name in ("words", "distinct", "duplicates", "short", "unfinished", "asks"):
+            for side in ("adapter", "against"):
+                figure = behaviours.figures[name][side]
+                assert figure.low <= figure.value <= figure.high and figure.n == 80
+        with pytest.raises(TrainingError, match="no held-out ranking"):
+            evaluation.run("preferences")
+
+
+def test_two_different_sides_are_needed(house: House) -> None:
+    with pytest.raises(UsageError, match="the base is in use"):
+        Evaluation(house)
+    with pytest.raises(UsageError, match="two different"):
+        Evaluation(house, adapter="r1", against="r1")
+
+
+def test_figures_by_hand() -> None:
+    good = [True, True, False, False]
+    assert evaluate.auc([3.0, 1.0, 1.0, 0.0], good) == 3.5 / 4
+    assert math.isnan(evaluate.auc([1.0], [True]))
+    assert evaluate.balanced_accuracy([1.0, -1.0, -1.0, 2.0], good) == 0.5
+    # Of a mean the jackknife's error is the textbook one.
+    figure = evaluate.jackknife([1.0, 2.0, 3.0, 6.0], lambda own: {"mean": evaluate.mean(own)})["mean"]
+    error = math.sqrt(sum((each - 3) ** 2 for each in (1, 2, 3, 6)) / 3 / 4)
+    assert (figure.value, figure.high - figure.low) == (3.0, pytest.approx(2 * 1.96 * error))

@@ -1,0 +1,126 @@
+"""What a round learns from: fresh rankings first, prompts nobody judged, and the folder that keeps it all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chatapp.core.errors import NotFound, TrainingError
+from chatapp.core.types import Group, GroupReply, Sampling, Turn
+from chatapp.engine.base import AdapterSpec
+from chatapp.session.round_data import is_untouched, parted, unranked_prompts
+from chatapp.session.round_request import RoundRequest, settings_for
+from chatapp.session.run_folder import RoundInput, RunFolder, read_dialogues
+from chatapp.store.database import open_store
+from chatapp.training.data import build, is_held_out, split_key
+from chatapp.training.freshness import age, freshness
+from tests.training.tiny import ByteEncoder
+
+PROMPT = (Turn("system", "Be brief."), Turn("user", "Tea?"))
+
+
+def ranked(*adapters: str | None) -> Group:
+    replies = tuple(
+        GroupReply(f"reply {n}", "model", "guide", adapter=name) for n, name in enumerate(adapters)
+    )
+    return Group((Turn("user", f"of {adapters}"),), replies, ((0,), (1,)))
+
+
+def test_a_ranking_halves_in_weight_with_each_round_of_age() -> None:
+    lineage = ("r3", "r1")
+    every = [ranked("r3", "r1"), ranked("r1", None), ranked(None, None), ranked("r9", "r9")]
+    assert [age(each, lineage) for each in every] == [0, 1, 2, 2]
+    weight = freshness(every, lineage)
+    found = [weight(each) for each in every]
+    assert [each / found[-1] for each in found] == [4.0, 2.0, 1.0, 1.0]
+    assert sum(found) == pytest.approx(len(found))
+    data = build(every, ByteEncoder(), share=0.0, weight=weight)
+    assert [row.weight for row in data.train.rankings] == found
+    assert {row.weight for row in build(every, ByteEncoder(), share=0.0).train.rankings} == {1.0}
+
+
+def test_prompts_that_nobody_judged_are_found_on_the_held_out_side(tmp_path: Path) -> None:
+    with open_store(tmp_path / "chat.db") as store:
+        for n in range(40):
+            conversation = store.conversations.create(system="Be brief.").id
+            first = store.conversations.add(conversation, None, "user", f"question {n}", "typed").id
+            reply = store.conversations.add(
+                conversation, first, "assistant", f"answer {n}", "model", finish_reason="stop"
+            ).id
+            other = store.conversations.add(
+                conversation, first, "assistant", "or not", "model", finish_reason="stop"
+            ).id
+            store.conversations.add(conversation, reply, "user", f"and then {n}", "typed")
+            if n % 2:
+                store.rankings.add(first, [reply, other], ((reply,), (other,)))
+        groups = store.groups.list()
+        found = unranked_prompts(store, groups)
+    expected = []
+    for n in range(40):
+        opening = (Turn("system", "Be brief."), Turn("user", f"question {n}"))
+        if is_held_out(split_key(opening)):
+            expected += [] if n % 2 else [opening]
+            expected.append((*opening, Turn("assistant", f"answer {n}"), Turn("user", f"and then {n}")))
+    assert sorted(map(repr, found)) == sorted(map(repr, expected)) and found
+    assert not {group.prompt for group in groups} & set(found)
+
+
+def test_one_dialogue_in_ten_is_never_trained_on() -> None:
+    dialogues = [(Turn("user", f"hello {n}"), Turn("assistant", "hi")) for n in range(1000)]
+    mix, untouched = parted(dialogues)
+    assert sorted(map(repr, [*mix, *untouched])) == sorted(map(repr, dialogues))
+    assert 60 < len(untouched) < 140 and all(map(is_untouched, untouched))
+    assert parted(list(reversed(dialogues)))[1] == list(reversed(untouched))
+
+
+def test_a_folder_gives_back_what_was_put_in(tmp_path: Path) -> None:
+    pair = (GroupReply("yes\u2028", "model", "guide", adapter="r2"), GroupReply("no", "edit"))
+    groups = [
+        Group(PROMPT, pair, ((1,), (0,)), tags=("too long",), created=12.5),
+        Group(PROMPT, (GroupReply("a", thumb=-1),)),
+        Group(PROMPT, (GroupReply("b"),), all_bad=True),
+    ]
+    talk = (Turn("user", "hi"), Turn("assistant", "hello\n"))
+    given = RoundInput(groups, [PROMPT], [talk, talk], [])
+    folder = RunFolder.new(tmp_path / "runs")
+    assert (folder.path.stat().st_mode & 0o777, (tmp_path / "runs").stat().st_mode & 0o777) == (0o700, 0o700)
+    folder.write_input(given)
+    assert folder.read_input() == given
+    sampling = Sampling(temperature=0.3, max_tokens=500, stop=("\n",))
+    start = AdapterSpec("r2", tmp_path / "adapter.gguf")
+    settings = settings_for(7, sampling, 10**9, start)
+    assert (settings.dpo.seed, settings.chat.max_tokens, settings.start) == (7, 96, "r2")
+    request = RoundRequest("dpo", "guide", tmp_path / "g.gguf", start, settings, lineage=("r2", "r1"))
+    folder.write_request(request.to_json())
+    assert RoundRequest.from_json(folder.request()) == request
+
+
+def test_one_process_at_a_time_and_the_newest_unfinished_is_last(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(NotFound, match="no training was stopped"):
+        RunFolder.find(runs, "last")
+    first, second, third = (RunFolder.new(runs) for _ in range(3))
+    assert len({first.name, second.name, third.name}) == 3
+    for each in (first, second):
+        each.write_request({})
+    assert RunFolder.find(runs, "last").name == max(first.name, second.name)
+    second.write_outcome({"accepted": False})
+    assert RunFolder.find(runs, "last").name == first.name
+    assert RunFolder.find(runs, second.name).outcome() == {"accepted": False}
+    with first, pytest.raises(TrainingError, match="is going on"), RunFolder.find(runs, first.name):
+        pass
+    with RunFolder.find(runs, first.name):
+        pass
+
+
+def test_general_dialogue_in_two_forms(tmp_path: Path) -> None:
+    file = tmp_path / "mix.jsonl"
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    lines = [{"messages": messages}, {"prompt": "hi", "completion": "hello"}, {"other": 1}]
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines) + "no json\n")
+    assert read_dialogues(file) == [(Turn("user", "hi"), Turn("assistant", "hello"))] * 2
+    file.write_text('{"text": "hi"}\n')
+    with pytest.raises(TrainingError, match="holds no conversation"):
+        read_dialogues(file)
