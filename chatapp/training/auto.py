@@ -150,12 +150,21 @@ class Trainer:
         if only is not None:
             yield only, 1.0
             return
-        if "rloo" in stages and self.leaders() is not None and self.reward_accuracy.low > CLEAR:
+        if "rloo" in stages and self._may_lead():
             yield from (("rloo", 1.0), ("rloo", 0.5))
         if "dpo" in stages or "rloo" in stages:
             yield from (("dpo", 1.0), ("dpo", 0.5))
         if "sft" in stages:
             yield "sft", 1.0
+
+    def _may_lead(self) -> bool:
+        """Whether reward models clearly agree with rankings they were not trained on: the leaders with those
+        held out, the judges, which were trained on those, with the rest (cross-validation in two parts)."""
+        held = self.material.data.held_out.rankings
+        marks = reward.pair_accuracy(self.leaders().score(held), held) + self._examiner.judge_marks()
+        crossed = evaluate.mean_figure(marks)
+        self._note("reward", f"crossed over the split, {crossed} of {crossed.n} rankings")
+        return crossed.low > CLEAR
 
     def _weaken(self, factor: float) -> None:
         """Keep only `factor` of what was learned: on the way from the base, or from what the round began

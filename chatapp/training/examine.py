@@ -41,7 +41,7 @@ class Examiner:
         self._known: dict[str, list[list[Any]]] = {}
         self._base_losses: list[tuple[float, int]] | None = None
         self._judges: reward.Committee | None = None
-        self._judged = evaluate.UNKNOWN
+        self._marks: list[float] = []
 
     def evidence(self) -> Evidence:
         data, settings = self._material.data, self._settings
@@ -66,18 +66,25 @@ class Examiner:
         tuned, base = self._samples(prompts, "tuned"), self._samples(prompts, "base")
         before = base if self._learner is None else self._samples(prompts, "start")
         found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
-        if len(held) < 2 or not data.train.rankings:
-            return found
+        judged = evaluate.mean_figure(self.judge_marks())
         if self._judges is None:
-            self._judges = self._committee("judge", held, settings.judges)
-            marks = reward.pair_accuracy(self._judges.score(data.train.rankings), data.train.rankings)
-            self._judged = evaluate.mean_figure(marks)
+            return found
         wins = []
         for prompt, ours, theirs in zip(prompts, tuned, before, strict=True):
             ids = tuple(each.ids for each in (*ours, *theirs))
             scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
             wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
-        return replace(found, wins=evaluate.mean_figure(wins), judge=self._judged)
+        return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
+
+    def judge_marks(self) -> list[float]:
+        """How well reward models trained on the held-out rankings order each ranking of the training side;
+        empty where there are too few."""
+        data = self._material.data
+        if self._judges is None and len(data.held_out.rankings) > 1 and data.train.rankings:
+            self._judges = self._committee("judge", data.held_out.rankings, self._settings.judges)
+            scores = self._judges.score(data.train.rankings)
+            self._marks = reward.pair_accuracy(scores, data.train.rankings)
+        return self._marks
 
     def _samples(self, prompts: Sequence[Ids], of: Literal["tuned", "start", "base"]) -> list[list[Any]]:
         """Replies as the chat would sample them."""

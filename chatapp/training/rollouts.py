@@ -34,7 +34,7 @@ class Guards:
     """Rewards beyond this many deviations count as this many: nobody ranked anything out there. A reply that
     was cut off at the limit, one shorter than any that was ranked, or longer, and one of fewer words than
     `words` are worth no more than the worst."""
-    words: int = 4
+    words: int = 5
     shortest: int = 1
     longest: int = 10**9
     """Tokens of the shortest and the longest ranked reply, the ending token with them."""

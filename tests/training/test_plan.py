@@ -22,7 +22,7 @@ def rankings(count: int, *, tied: int = 0, edits: int = 0) -> Data:
 def test_stages_follow_the_amount() -> None:
     assert plan(rankings(0)).stages == ()
     assert plan(rankings(4)).stages == ()
-    assert plan(rankings(30)).stages == ("dpo",)
+    assert plan(rankings(16)).stages == ("dpo",)
     assert plan(rankings(100)).stages == ("reward", "rloo")
     assert plan(rankings(0, edits=4)).stages == ("sft",)
     assert plan(rankings(100), "ppo").stages == ("reward", "ppo")
