@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from textual import work
 from textual.app import App
 from textual.binding import Binding
 
@@ -55,7 +56,7 @@ class ChatApp(App[None]):
             _training_of(house) if train_command is None else train_command,
             house.paths.runs,
             self._training_changed,
-            self._training_ended,
+            self._after_training,
         )
         self._training_due = False
         for theme in THEMES:
@@ -112,10 +113,7 @@ class ChatApp(App[None]):
             elif isinstance(screen, ChatScreen):
                 screen.show_training(self.training.state.summary)
 
-    def _training_ended(self) -> None:
-        if self.is_running:
-            self.run_worker(self._after_training(), group="training-ended")
-
+    @work(group="training-ended")
     async def _after_training(self) -> None:
         """Say how it ended. An adapter that the gate let through is in use from now on, here too."""
         from chatapp.tui.screens.train import TrainScreen

@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--until", type=int, help="go no further than this step of DPO")
-    given = parser.parse_args()
+    given, _ = parser.parse_known_args()  # those of `chatapp train` mean nothing here
     if given.dry_run:
         print(json.dumps({"plan": {"lines": PLAN, "stages": ["sft", "dpo"]}}))
         return

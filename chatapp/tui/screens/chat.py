@@ -28,10 +28,10 @@ class ChatScreen(ChatJudging):
     BINDINGS = [
         Binding("escape", "stop", "stop", key_display="Esc"),
         Binding("ctrl+r", "alternatives", "alternatives", key_display="^R"),
+        Binding("ctrl+t", "train", "train", key_display="^T"),
         Binding("ctrl+s", "chats", "chats", key_display="^S"),
         Binding("ctrl+n", "new", "new", key_display="^N"),
         Binding("ctrl+o", "models", "models", key_display="^O"),
-        Binding("ctrl+t", "train", "train", key_display="^T"),
         Binding("f2", "system", "system", key_display="F2"),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(1)", show=False),

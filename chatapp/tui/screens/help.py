@@ -24,6 +24,7 @@ _PROMPT = (
 )
 _ANYWHERE = (
     ("^R", "alternatives to the reply, to be ranked"),
+    ("^T", "train on what you ranked, see how far it is"),
     ("^N", "new conversation"),
     ("^S", "conversations: open, search, rename, delete"),
     ("^O", "models"),
@@ -44,6 +45,15 @@ _SELECTED = (
     ("u", "undo: ranking, thumb, edit, deletion"),
     ("t", "tags: why, for the last ranking"),
     ("Esc", "back to the prompt"),
+)
+_TRAINING = (
+    ("Enter", "start what the plan says"),
+    ("s", "stop; the checkpoint is kept"),
+    ("r", "go on with a training that was stopped"),
+    ("a k", "answer with the new adapter, keep the old one"),
+    ("d", "what changed: replies of both, side by side"),
+    ("n", "plan another"),
+    ("Esc", "the chat; a training goes on"),
 )
 _RANKING = (
     ("1..9", "the best reply, then the next best, ..."),
@@ -97,6 +107,7 @@ class HelpScreen(ModalScreen[None]):
                 with Vertical():
                     yield _table("On a selected message", _SELECTED)
                     yield _table("While ranking", _RANKING)
+                    yield _table("Training", _TRAINING)
         yield KeyBar()
 
     def on_mount(self) -> None:

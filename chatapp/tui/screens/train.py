@@ -34,6 +34,7 @@ class TrainScreen(Screen[None]):
     """Leaving it leaves the training running."""
 
     AUTO_FOCUS = ""
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]
 
     BINDINGS = [
         Binding("enter", "start", "start", key_display="Enter"),
@@ -103,9 +104,9 @@ class TrainScreen(Screen[None]):
         state = self.training.state
         if state.phase in ("idle", "planning"):
             return Content.styled("Reading what there is to learn from ...", "$secondary")
-        first = [Content(terminal_safe(line)) for line in state.plan[:1]]
-        rest = [Content.styled(terminal_safe(line), "$secondary") for line in state.plan[1:]]
-        return Content("\n").join([*first, *rest])
+        lines = [terminal_safe(line[:1].upper() + line[1:]) for line in state.plan]
+        rest = lines[1:] if state.phase == "planned" else []
+        return Content("\n").join([Content(line) for line in lines[:1]] + [_quiet(line) for line in rest])
 
     def _outcome(self) -> Content:
         state = self.training.state
@@ -224,6 +225,10 @@ class TrainScreen(Screen[None]):
 
         if (new := self._new_adapter) is not None:
             self.app.push_screen(ChangesScreen(self.house, self.session, new))
+
+
+def _quiet(line: str) -> Content:
+    return Content.styled(line, "$secondary")
 
 
 def _what_answers(session: Session) -> tuple[str, ...]:

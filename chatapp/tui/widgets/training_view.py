@@ -20,7 +20,7 @@ _CHECKED = "wins on held-out prompts, length, variety, perplexity"
 class StageList(Static):
     """Those that are done with a tick, the one that is going on with its bar, then those to come."""
 
-    DEFAULT_CSS = "StageList { height: auto; }"
+    DEFAULT_CSS = "StageList { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def show(self, state: TrainingState) -> None:
         last = len(state.stages) - 1
@@ -37,14 +37,15 @@ class Curve(Horizontal):
 
     DEFAULT_CSS = """
     Curve {
-        height: 2;
-        margin: 0 0 1 0;
-        & > .name { width: 19; padding: 0 0 0 2; color: $secondary; content-align: left bottom; height: 2; }
-        & > .ends { width: 18; padding: 0 0 0 2; content-align: left bottom; height: 2; }
-        & > Sparkline { width: 1fr; max-width: 64; height: 2; }
-        & Sparkline > .sparkline--max-color { color: $accent; }
+        height: auto;
+        & > .name { width: 21; padding: 0 0 0 2; color: $secondary; content-align: left bottom; height: 1; }
+        & > .ends { width: 20; padding: 0 0 0 2; content-align: left bottom; height: 1; }
+        & > Sparkline { width: 1fr; max-width: 60; height: 1; }
+        & Sparkline > .sparkline--max-color { color: $accent 70%; }
         & Sparkline > .sparkline--min-color { color: $accent 70%; }
     }
+    .-tall Curve { margin: 0 0 1 0; }
+    .-tall Curve > * { height: 3; }
     """
 
     def __init__(self, metric: str) -> None:
@@ -73,7 +74,7 @@ class Curves(Vertical):
 
     def show(self, state: TrainingState) -> None:
         drawn = [stage for stage in state.stages if stage.curves]
-        self.display = bool(drawn)
+        self.display = bool(drawn) and (state.phase != "done" or self.screen.has_class("-tall"))
         for metric in CURVES:
             values = drawn[-1].curves.get(metric, []) if drawn else []
             self.query_one(f"#curve-{metric}", Curve).show(values)
