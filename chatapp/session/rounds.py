@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import TrainingError
+from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.paths import embedded_model, replay_dialogues
 from chatapp.engine.base import AdapterSpec, ModelInfo
 from chatapp.engine.cache import sha256
@@ -167,13 +167,17 @@ class Round:
         try:
             with self._begun() as folder, folder.events() as written:
                 return self._work(folder, data, self._listener(written, progress))
+        except EngineDied as death:
+            raise TrainingError(f"the engine ended: {death}", self._go_on()) from death
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise TrainingError(
-                    "the disk is full; the last checkpoint is kept",
-                    f"free some space, then: chatapp train --resume {self.run_name or 'last'}",
-                ) from error
+                hint = f"free some space, then {self._go_on()}"
+                raise TrainingError("the disk is full; the last checkpoint is kept", hint) from error
             raise
+
+    def _go_on(self) -> str:
+        begun = "" if self.run_name is None else f" --resume {self.run_name}"
+        return f"go on with: chatapp train{begun}"
 
     def _refuse_too_little(self, planned: Plan, data: Data) -> None:
         only = self._request.only

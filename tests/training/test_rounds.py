@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from chatapp.core.errors import ModelError, TrainingError
+from chatapp.core.errors import EngineDied, ModelError, TrainingError
+from chatapp.core.types import Sampling
 from chatapp.engine.gguf import read_header
 from chatapp.session.rounds import Round
 from chatapp.training import auto, parity
 from chatapp.training.gate import Verdict
 from chatapp.training.progress import Progress
 from chatapp.training.run import Interrupted, Limits, metrics
+from chatapp.training.sampler import EngineSampler
 from tests.training.architectures import make
 from tests.training.rounds_home import groups, house, make_home, mix_file
 
@@ -178,6 +181,42 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(home: Path) -> None:
     with house(home) as made:
         assert (made.paths.runs / run / "stages" / "dpo" / "checkpoint.pt").exists()
         assert not (made.paths.runs / run / "outcome.json").exists()
+
+
+class DyingEngine:
+    """Ends during the first requests."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+
+    def rollout(self, *_: Any) -> tuple[str, ...]:
+        self.deaths -= 1
+        if self.deaths >= 0:
+            raise EngineDied("the engine ended")
+        return ("replies",)
+
+
+def test_an_engine_that_dies_while_it_samples_is_started_again_once(tmp_path: Path) -> None:
+    def drawn(deaths: int) -> Any:
+        return EngineSampler(DyingEngine(deaths), tmp_path / "a.gguf").rollout([(1,)], 1, Sampling())  # type: ignore[arg-type]
+
+    assert drawn(0) == drawn(1) == ("replies",)
+    with pytest.raises(TrainingError, match="ended twice"):
+        drawn(2)
+
+
+def test_a_full_disk_is_one_line_that_says_how_to_go_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_home(home, 12)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("chatapp.training.sampler.write_adapter", full)
+    with pytest.raises(TrainingError, match="the disk is full; the last checkpoint is kept") as caught:
+        one_round(home, model, limits=Limits(max_steps=1))
+    [run] = house(home).paths.runs.glob("*")
+    assert caught.value.hint == f"free some space, then go on with: chatapp train --resume {run.name}"
+    assert (run / "stages" / "dpo" / "checkpoint.pt").exists()
 
 
 def child(home: Path, model: Path, *, kill_at: int, how: signal.Signals) -> str:
