@@ -163,7 +163,9 @@ class Trainer:
         held = self.material.data.held_out.rankings
         marks = reward.pair_accuracy(self.leaders().score(held), held) + self._examiner.judge_marks()
         crossed = evaluate.mean_figure(marks)
-        self._note("reward", f"crossed over the split, {crossed} of {crossed.n} rankings")
+        if crossed.n:
+            share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
+            self._note("reward", f"both sides of the split together: {share} that it had not seen")
         return crossed.low > CLEAR
 
     def _weaken(self, factor: float) -> None:
@@ -201,8 +203,8 @@ class Trainer:
         accuracy = self.reward_accuracy
         if not accuracy.n:
             return Verdict(False, "no ranking was held out, so nothing tells how good it is", Evidence())
-        share = f"{accuracy.value:.0%} ({accuracy.low:.0%} to {accuracy.high:.0%})"
-        reason = f"the reward model agrees with {share} of the comparisons in {accuracy.n} held-out rankings"
+        share = f"{accuracy.as_share()} of the comparisons in {accuracy.n} held-out rankings"
+        reason = f"the reward model agrees with {share}"
         return Verdict(accuracy.low > 0.5, reason, Evidence())
 
     # The stages
@@ -229,7 +231,8 @@ class Trainer:
             if held:
                 marks = reward.pair_accuracy(self._leaders.score(held), held)
                 self.reward_accuracy = evaluate.mean_figure(marks)
-                self._note("reward", f"agrees with {self.reward_accuracy} of held-out comparisons")
+                share = f"{self.reward_accuracy.as_share()} of the comparisons"
+                self._note("reward", f"agrees with {share} in {len(held)} held-out rankings")
         return self._leaders
 
     def dpo(self) -> None:

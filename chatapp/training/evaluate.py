@@ -30,6 +30,10 @@ class Figure:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    def as_share(self) -> str:
+        """`64% [56, 71]`."""
+        return f"{self.value:.0%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
 
 UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)
 """Nothing to estimate it from."""
