@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def prompts_to_compare(session: Session, limit: int = 6) -> list[list[Turn]]:
     """First messages of the newest conversations as the model is given them; first those that no training
-    learns from."""
+    learns from, none of them twice."""
     conversations = session.store.conversations
     held: list[list[Turn]] = []
     others: list[list[Turn]] = []
@@ -22,7 +22,8 @@ def prompts_to_compare(session: Session, limit: int = 6) -> list[list[Turn]]:
         if not asked:
             continue
         turns = session.turns(asked[0].id)
-        (held if is_held_out(split_key(turns)) else others).append(turns)
+        if turns not in held and turns not in others:
+            (held if is_held_out(split_key(turns)) else others).append(turns)
         if len(held) >= limit:
             break
     return [*held, *others][:limit]

@@ -219,13 +219,15 @@ def test_compare_asks_both_the_same(telling: Cli) -> None:
 
 def test_compare_takes_prompts_from_the_store(telling: Cli) -> None:
     assert "--prompt" in telling.fails("adapters", "compare", "r2")
-    for text in ("one", "two", "three"):
+    for text in ("one", "two", "three", "three", "two", "one"):
         telling.run("ask", text)
     before = telling.json("history", "list")
     found = telling.json("adapters", "compare", "base", "r2", "-n", "2")["prompts"]
     assert len(found) == 2 and {each["prompt"] for each in found} < {"one", "two", "three"}
     assert all((each["a"], each["b"]) == ("base 1", "r2 1") for each in found)
     assert telling.json("history", "list") == before
+    every = telling.json("adapters", "compare", "base", "r2", "-n", "9")["prompts"]
+    assert sorted(each["prompt"] for each in every) == ["one", "three", "two"]
 
 
 def test_compare_with_itself_makes_no_sense(telling: Cli) -> None:
