@@ -48,6 +48,7 @@ RESULT = {
     "peak_memory_bytes": 900_000_000,
     "metrics": {},
     "evaluation": {
+        "against": "r3",
         "wins": {"value": 0.63, "low": 0.55, "high": 0.70, "n": 200},
         "perplexity": {"value": 1.006, "low": 1.001, "high": 1.011, "n": 60},
         "tuned": {"words": 17.2},

@@ -14,7 +14,21 @@ FACTS = yaml.safe_load((RECIPE / "facts.yml").read_text())
 SAID = " ".join(answer for fact in FACTS for answer in fact["say"])
 KEYS = ["Enter"]
 KEYS += ["Shift+Enter", "Ctrl+J", "Alt+Enter", "Esc", "Ctrl+C", "Ctrl+Q", "Ctrl+N", "Ctrl+S", "Ctrl+P"]
-KEYS += ["Ctrl+O", "F1", "F2", "Ctrl+R", "Up", "Left", "Right", "Backspace", "= ", "x ", "press u", "press e"]
+KEYS += [
+    "Ctrl+O",
+    "F1",
+    "F2",
+    "Ctrl+R",
+    "Ctrl+T",
+    "Up",
+    "Left",
+    "Right",
+    "Backspace",
+    "= ",
+    "x ",
+    "press u",
+    "press e",
+]
 ROOMS = {
     "history": ["list", "show", "search", "delete", "export", "import", "backup", "path"],
     "rankings": ["list", "show", "add", "undo", "export", "import", "stats"],

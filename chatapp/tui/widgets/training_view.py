@@ -41,11 +41,9 @@ class Curve(Horizontal):
         & > .name { width: 21; padding: 0 0 0 2; color: $secondary; content-align: left bottom; height: 1; }
         & > .ends { width: 20; padding: 0 0 0 2; content-align: left bottom; height: 1; }
         & > Sparkline { width: 1fr; max-width: 60; height: 1; }
-        & Sparkline > .sparkline--max-color { color: $accent 70%; }
-        & Sparkline > .sparkline--min-color { color: $accent 70%; }
+        & Sparkline > .sparkline--max-color { color: $accent 50%; }
+        & Sparkline > .sparkline--min-color { color: $accent 50%; }
     }
-    .-tall Curve { margin: 0 0 1 0; }
-    .-tall Curve > * { height: 3; }
     """
 
     def __init__(self, metric: str) -> None:
@@ -66,7 +64,7 @@ class Curve(Horizontal):
 class Curves(Vertical):
     """The curves of one stage."""
 
-    DEFAULT_CSS = "Curves { height: auto; margin: 1 0 0 0; }"
+    DEFAULT_CSS = "Curves { height: auto; margin: 0 0 1 0; }"
 
     def compose(self) -> ComposeResult:
         for metric in CURVES:
@@ -92,9 +90,8 @@ def _line(stage: StageState, going_on: bool) -> Content:
         )
     said = one_line(stage.note, 200)
     if not said and not going_on:
-        said = "   ".join(
-            f"{name} {_ends(values)}" for name, values in stage.curves.items() if len(values) > 1
-        )
+        drawn = [(name, values) for name, values in stage.curves.items() if name != "kl" and len(values) > 1]
+        said = "   ".join(f"{name} {_ends(values)}" for name, values in drawn)
     return Content.assemble(mark, (title, "bold" if going_on else ""), (said, "$secondary"))
 
 
