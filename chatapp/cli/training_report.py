@@ -30,12 +30,12 @@ def figures(result: RoundResult) -> Iterator[tuple[str, str]]:
         yield "wins", f"{_share(wins)} of {wins['n']} held-out prompts, over {against}"
     if judge := evaluation.get("judge"):
         yield (
-            "their judge",
+            "judge of the wins",
             f"agrees with {_share(judge)} of your comparisons in {judge['n']} rankings it never saw",
         )
     if preference := evaluation.get("preference"):
         yield (
-            "own preference",
+            "its own preference",
             f"{_share(preference)} of the comparisons in {preference['n']} held-out rankings",
         )
     if accuracy := result.reward_accuracy:
