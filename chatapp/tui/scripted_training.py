@@ -29,6 +29,7 @@ _DPO_STEPS = 160
 def events() -> Iterator[Progress]:
     for line in PLAN:
         yield Progress("plan", 0, 0, note=line)
+    yield Progress("begin", 0, 0, note=f"run {RESULT['run']}")
     for step in range(1, 21):
         loss = 1.94 + 0.37 * math.exp(-step / 6) + 0.02 * math.sin(2.1 * step)
         yield Progress("sft", step, 20, 0.4 * (20 - step), {"loss": loss})

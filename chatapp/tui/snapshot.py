@@ -46,13 +46,15 @@ def take(session: Session, judged: int = 60) -> Snapshot:
     messages = session.messages()
     path = tree.active_path(messages)
     conversation = session.conversation
+    conversations = session.store.conversations
     return Snapshot(
         conversation=conversation,
         system=session.system,
         model=session.spec.name,
         adapter=None if session.adapter is None else session.adapter.name,
         items=_items(messages, path, session, len(path) - judged),
-        first_run=conversation is None and not session.store.conversations.list(limit=1, deleted=True),
+        first_run=conversation is None
+        and not any(conversations.list(1, deleted) for deleted in (False, True)),
     )
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
-import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -75,14 +73,11 @@ class TrainingProcess:
         old = self.state
         self.state = state = TrainingState("running", old.plan, old.planned)
         self._changed()
-        since = time.time()
         result, code = await self._child(*(("--resume", resume) if resume else self._options))
         stopped = state.phase == "stopping" or code == 130
-        state.run = self._printed_run() or self._newest(since) or resume
+        state.run = state.run or resume
         if result is not None and code == 0:
             state.result, state.phase = result, "done"
-            named = result.get("run")
-            state.run = named if isinstance(named, str) else state.run
         elif stopped:
             state.phase = "stopped"
         else:
@@ -189,19 +184,6 @@ class TrainingProcess:
             problem = "the training ended without a result"
         self.state.problem = one_line(problem, 400)
         self.state.phase = "failed"
-
-    def _printed_run(self) -> str | None:
-        for line in reversed(self._said):
-            if found := re.search(r"--resume ([\w.-]+)", line):
-                return found.group(1)
-        return None
-
-    def _newest(self, since: float) -> str | None:
-        """The run that was begun since then and has not ended."""
-        name = self._unfinished()
-        if name is None or (self._runs / name).stat().st_mtime < since - 1:
-            return None
-        return name
 
     def _unfinished(self) -> str | None:
         """The newest run when it was stopped before its end."""

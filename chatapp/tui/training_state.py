@@ -22,6 +22,8 @@ _TITLES = {
     "rloo": "preference (RLOO)",
     "ppo": "preference (PPO)",
     "evaluate": "check",
+    "judge": "reward of judges",
+    "parity": "same in the engine",
 }
 
 
@@ -66,7 +68,7 @@ class TrainingState:
     stages: list[StageState] = field(default_factory=list)
     """Those that have begun; the last one is going on."""
     run: str | None = None
-    """Name of the run's folder; known when it ended."""
+    """Name of the run's folder; before a training, that of the newest one if it was stopped early."""
     result: Mapping[str, Any] | None = None
     """The object that `chatapp train --json` ends with."""
     problem: str = ""
@@ -82,6 +84,9 @@ class TrainingState:
         if event.stage == "plan":
             if event.note and event.note not in self.plan:
                 self.plan.append(event.note)
+            return
+        if event.stage == "begin":
+            self.run = event.note.removeprefix("run ") or None
             return
         if not self.stages or self.stages[-1].stage != event.stage:
             self.stages.append(StageState(event.stage))

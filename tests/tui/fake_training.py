@@ -40,7 +40,6 @@ def finish(accepted: bool) -> None:
 
 
 def stop(*_: object) -> None:
-    print("hint: go on with it: chatapp train --resume 20260102-030405", file=sys.stderr, flush=True)
     os._exit(130)
 
 
@@ -69,6 +68,7 @@ def main() -> int:
         say("\x1b[31mred[/b]", 1, 2, "\x1b]8;;http://x\x07[link]")
         print("\x1b[2J not json")
         return 3
+    say("begin", note="run 20260102-030405")
     for step in range(1, STEPS + 1):
         say("dpo", step, STEPS, left=float(STEPS - step))
         if step == 3 and what in ("hang", "deaf", "orphan") and "--resume" not in rest:

@@ -43,7 +43,7 @@ async def plan(chat: Chat) -> TrainScreen:
     await chat.until(lambda: chat.app.training.state.phase in ("planned", "failed"))
     screen = chat.app.screen
     assert isinstance(screen, TrainScreen)
-    await shows(chat, "" if chat.app.training.state.phase == "failed" else "there are 38 rankings")
+    await shows(chat, "" if chat.app.training.state.phase == "failed" else "There are 38 rankings")
     return screen
 
 
@@ -158,10 +158,7 @@ async def test_one_that_is_deaf_is_ended_the_second_time(open_chat: Open, tmp_pa
 
 async def test_one_that_is_killed_says_so_and_leaves_nothing(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "orphan") as chat:
-        run = tmp_path / "state" / "runs" / "20260102-030405"
         await started(chat)
-        run.mkdir(parents=True)
-        (run / "run.json").write_text("{}")
         await chat.until((tmp_path / "orphan").exists)
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         await shows(chat, "the training was ended from outside (SIGKILL)")
@@ -237,3 +234,20 @@ async def test_adapters_are_listed_and_taken_back(open_chat: Open) -> None:
         await chat.screen.run_action("round_before")
         await shows(chat, "no adapter is in use, so there is no round before")
         assert chat.store.adapters.active(sha256(chat)) is None
+
+
+async def test_a_run_that_was_stopped_earlier_can_go_on(open_chat: Open, tmp_path: Path) -> None:
+    runs = tmp_path / "state" / "runs"
+    for name in ("20260101-000000", "20260102-030405"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "run.json").write_text("{}")
+    async with opened(open_chat, tmp_path, "good") as chat:
+        await plan(chat)
+        await shows(chat, "Run 20260102-030405 was stopped before its end; r goes on with it.")
+        await chat.press("r")
+        await shows(chat, "r1 is better than the base")
+        assert calls(tmp_path)[-1] == "--resume 20260102-030405"
+        (runs / "20260102-030405" / "outcome.json").write_text("{}")
+        await chat.press("n")
+        await chat.until(lambda: chat.app.training.state.phase == "planned")
+        await chat.until(lambda: "was stopped" not in chat.shown() and "Enter start" in chat.key_line())

@@ -13,6 +13,8 @@ from chatapp.core.sanitize import one_line
 from chatapp.tui.training_state import CURVES, StageState, TrainingState, clock, title_of
 
 _TITLE = 19
+_FEWEST = 8
+"""Steps from which a curve says more than its ends."""
 _BAR = 16
 _CHECKED = "wins on held-out prompts, length, variety, perplexity"
 
@@ -56,7 +58,7 @@ class Curve(Horizontal):
         yield Static(classes="ends", markup=False)
 
     def show(self, values: list[float]) -> None:
-        self.display = len(values) > 1
+        self.display = len(values) >= _FEWEST
         self.query_one(Sparkline).data = list(values)
         self.query_one(".ends", Static).update(Content(_ends(values)))
 
@@ -71,7 +73,7 @@ class Curves(Vertical):
             yield Curve(metric)
 
     def show(self, state: TrainingState) -> None:
-        drawn = [stage for stage in state.stages if stage.curves]
+        drawn = [each for each in state.stages if any(len(own) >= _FEWEST for own in each.curves.values())]
         self.display = bool(drawn) and (state.phase != "done" or self.screen.has_class("-tall"))
         for metric in CURVES:
             values = drawn[-1].curves.get(metric, []) if drawn else []
