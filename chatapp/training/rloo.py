@@ -57,7 +57,7 @@ class RlooSettings:
     learning_rate: float = 8e-4
     beta: float = 0.1
     clip: float = 2.0
-    stop_kl: float = 1.6
+    stop_kl: float = 1.2
     """Nats a reply."""
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
