@@ -32,7 +32,8 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
 
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
-The value head reads the policy's hidden states and does not change them. When the mean of log p / p_ref
+The value head reads the policy's hidden states and does not change them; `explained` in the metrics is how
+much of the variance of new samples' returns it foresaw. When the mean of log p / p_ref
 over the samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends
 there.
 """
@@ -120,6 +121,12 @@ def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float
     return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2).mean()
 
 
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """1 - Var(G - V) / Var(G): 1 for a head that foresees every return, 0 for one that knows their mean
+    alone, less for one that misleads. Both (N,)."""
+    return float(1 - (returns - values).var() / returns.var().clamp_min(1e-6))
+
+
 class ValueHead:
     """One number for each place: what the rest of the reply is expected to be worth."""
 
@@ -196,6 +203,7 @@ def train(
             figures = {
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
                 "kl": loop.mean(drift),
+                "explained": loop.mean(_explained(experiences)),
             }
             if source.too_far(loop, figures["kl"]):
                 continue
@@ -216,6 +224,18 @@ def train(
             figures["mix"] = float(replay.detach())
         loop.update(figures)
     return loop
+
+
+def _explained(experiences: Sequence[Experience]) -> list[float]:
+    """What the head foresaw of samples that it had not learned from yet."""
+    import torch
+
+    if not experiences:
+        return []
+    values, returns = (
+        torch.cat(each) for each in zip(*((e.values, e.returns) for e in experiences), strict=True)
+    )
+    return [explained_variance(values, returns)]
 
 
 def _experience(

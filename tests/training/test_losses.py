@@ -132,3 +132,11 @@ def test_ppo_value_takes_the_worse() -> None:
     # V -1: without the clip 4, with it (-0.2 - 1)^2 = 1.44; half of the larger.
     loss = ppo.clipped_value_loss(torch.tensor([-1.0]), torch.tensor([0.0]), torch.tensor([1.0]), 0.2)
     assert float(loss) == pytest.approx(2.0)
+
+
+def test_explained_variance() -> None:
+    # Returns 0, 2, 4 have variance 4; errors 1, 0, -1 have variance 1.
+    returns = torch.tensor([0.0, 2.0, 4.0])
+    assert ppo.explained_variance(torch.tensor([-1.0, 2.0, 5.0]), returns) == pytest.approx(0.75)
+    assert ppo.explained_variance(torch.full((3,), 9.0), returns) == pytest.approx(0.0)
+    assert ppo.explained_variance(-returns, returns) == pytest.approx(-3.0)
