@@ -147,6 +147,10 @@ def ask(
     }
     sampling = replace(sampling, **{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
 
+    if best is not None:
+        from chatapp.session.scoring import Scoring
+
+        Scoring(session, house.paths.adapters).require()
     prompt = session.begin(message)
     plain = not as_json and not extract
     scored = None if best is None else _best(house, session, prompt, best, sampling)

@@ -39,7 +39,7 @@ class Scoring:
     def score(self, prompt: int, texts: Sequence[str]) -> list[float]:
         """Of each of `texts` as a reply to the message `prompt`: an average reply has 0, one standard
         deviation is 1. Errors: `ModelError` without a reward model, `EngineError`."""
-        engine, file = self._served()
+        engine, file = self.require()
         self._session.prepare()
         turns = self._session.turns(prompt)
         return ServedReward(file).score(
@@ -63,7 +63,7 @@ class Scoring:
     def best_of(self, prompt: int, n: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write `n` replies to `prompt`, make the one with the best score the active one, keep the others
         beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`."""
-        self._served()
+        self.require()
         replies: dict[int, Message] = {}
         for update in self._session.alternatives(prompt, n, sampling=sampling, alone=True):
             match update:
@@ -91,7 +91,8 @@ class Scoring:
         texts = list({same_text(each): each for each in candidate.replies if each.strip()}.values())
         return doubt(self.score(candidate.prompt, texts)) if len(texts) > 1 else 0.0
 
-    def _served(self) -> tuple[TuningClient, Path]:
+    def require(self) -> tuple[TuningClient, Path]:
+        """The engine and the file of the reward model. Errors: `ModelError` where there is none."""
         engine, file = self._session.engine, self._file()
         if file is None or not isinstance(engine, TuningClient):
             raise ModelError(

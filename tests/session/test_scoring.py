@@ -120,5 +120,9 @@ def test_ask_gives_the_best_one(house: House, session: Session) -> None:
     found = json.loads(said.stdout)
     assert found["scores"] == sorted(found["scores"], reverse=True) and len(found["scores"]) > 1
     assert session.store.conversations.message(found["replies"][0]["id"]).active
+    before = len(session.store.conversations.list())
+    none = CliRunner().invoke(app, ["ask", "x", "--best", "3", "-a", "base"], obj=house)
+    assert none.exit_code == 1 and "no reward model" in none.stderr
+    assert len(session.store.conversations.list()) == before
     both = CliRunner().invoke(app, ["ask", "x", "--best", "3", "-n", "2"], obj=house)
     assert both.exit_code == 2 and "do not go together" in both.stderr

@@ -251,6 +251,7 @@ async def test_new_conversation_keeps_the_old_one(open_chat: Open) -> None:
         await chat.send("first")
         await chat.press("ctrl+n")
         await chat.until(lambda: chat.texts() == [])
+        await chat.until(lambda: "A new conversation. ^S finds the earlier ones." in chat.shown())
         await chat.send("other")
         assert [each.title for each in chat.store.conversations.list()] == ["other", "first"]
 

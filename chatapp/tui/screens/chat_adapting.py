@@ -28,6 +28,8 @@ class ChatAdapting(ChatWriting):
     def action_train(self) -> None:
         from chatapp.tui.screens.train import TrainScreen
 
+        if any(isinstance(each, TrainScreen) for each in self.app.screen_stack):
+            return
         if not self.training.command:
             self.say("The demo has no model that could be trained: start chatapp without --demo.")
             return
