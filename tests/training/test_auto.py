@@ -12,10 +12,13 @@ from chatapp.core.types import Sampling
 from chatapp.training import auto, data, rloo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
+from chatapp.training.model import load_policy
 from chatapp.training.progress import Progress
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied
+from tests.training.architectures import make
 from tests.training.rows import group
+from tests.training.test_parity import changed
 from tests.training.tiny import END, ByteEncoder, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
@@ -119,3 +122,34 @@ def test_too_little_and_too_large_are_refused_before_any_work(tmp_path: Path) ->
     with pytest.raises(TrainingError, match="of memory"):
         trainer(tmp_path, [], max_memory=2**20).run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_minutes_are_for_all_stages_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts(monkeypatch, True)
+    own = trainer(tmp_path, [])
+    own.limits = run.Limits(max_minutes=0.0)
+    own.run("rloo")
+    # A stage looks at the clock after each of its steps.
+    found = {file.parent.name: len(run.metrics(file.parent)) for file in tmp_path.glob("*/metrics.jsonl")}
+    assert found.pop("rloo") == 1 and set(found.values()) == {1}
+
+
+def test_half_of_a_later_round_is_half_way_from_its_start(tmp_path: Path) -> None:
+    own = auto.Trainer(
+        changed(load_policy(make(tmp_path / "model.gguf", "llama"))),
+        TorchSampler(6),
+        Material(material(16), UNTOUCHED, UNTOUCHED),
+        tmp_path / "run",
+        replace(settings(), evaluate_prompts=2, evaluate_samples=1),
+        later_round=True,
+    )
+    start = copied(own.policy.model)
+    own.dpo()
+    end = copied(own.policy.model)
+    own._weaken(0.5)
+    for name, each in copied(own.policy.model).items():
+        assert torch.allclose(each, (start[name] + end[name]) / 2)
+    assert any(not torch.equal(start[name], end[name]) for name in start)
+    # Wins are over the start of the round, losses over the base.
+    evidence = own._examiner.evidence()
+    assert evidence.against == "the round before" and set(own._examiner._known) == {"base", "start"}
