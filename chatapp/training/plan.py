@@ -73,9 +73,10 @@ def _warnings(data: Data) -> list[str]:
     asked = data.rankings + data.undecided
     found = []
     if data.undecided:
+        hotter = "; sample hotter: alternatives_temperature = 1.3 in config.toml"
         found.append(
             f"{data.rankings} of your {asked} rankings could tell the replies apart"
-            + ("; sample hotter: raise alternatives_temperature" if data.undecided > asked / 3 else "")
+            + (hotter if data.undecided > asked / 3 else "")
         )
     if data.contradictions:
         found.append(f"{_count(data.contradictions, 'pair')} of replies stand both ways round")

@@ -32,10 +32,10 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
 
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
-The value head reads the policy's hidden states and does not change them; `explained` in the metrics is how
-much of the variance of new samples' returns it foresaw. When the mean of log p / p_ref
-over the samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends
-there.
+The value head reads the policy's hidden states and does not change them; `explained` in the metrics is the
+share of the variance of new samples' returns that it foresaw. When the mean of log p / p_ref over the samples
+passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends there. Both are
+probabilities at the temperature of the samples, as in `rloo`.
 """
 
 from __future__ import annotations
