@@ -1,0 +1,77 @@
+"""How much memory a DPO run takes, beside what it said beforehand.
+
+    CHATAPP_TEST_DATA=DIR python -m tests.bench.training_memory
+
+Runs `chatapp train dpo` in a fresh process for each model: the embedded one, and a random llama of about 100M
+parameters that is made for this. One JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.bench.kill_and_resume import rankings_file
+
+
+def made(path: Path) -> Path:
+    """A random llama with 12 layers of 832: 100M parameters in F16."""
+    from tests.training.architectures import Shape, make_shape
+
+    if not path.exists():
+        shape = Shape("llama", width=832, layers=12, heads=13, kv_heads=13, head=64, feed=2240, tied=True)
+        make_shape(path, shape, context=1024)
+    return path
+
+
+def run(model: Path, file: Path, home: Path, steps: int) -> dict[str, Any]:
+    """What `chatapp train dpo` says beforehand of its memory, and what it took."""
+    environment = {**os.environ, "CHATAPP_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    arguments = ["dpo", "--model", str(model), "--data", str(file), "--max-steps", str(steps), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "chatapp", "train", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-500:])
+    result = json.loads(done.stdout)
+    said = re.search(r"needs about ([0-9.]+) GiB", done.stderr)
+    assert said is not None
+    return {
+        "model": model.name,
+        "bytes": model.stat().st_size,
+        "steps": result["steps"],
+        "estimate_gib": float(said[1]),
+        "peak_gib": round(result["peak_memory_bytes"] / 2**30, 2),
+        "seconds": result["seconds"],
+        "reason": result["reason"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rankings", type=int, default=60)
+    parser.add_argument("--max-steps", type=int, default=6)
+    parser.add_argument("--folder", type=Path, default=Path("bench-runs"))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    folder = options.folder.absolute()
+    from chatapp.core.paths import embedded_model
+
+    file = rankings_file(folder, options.rankings)
+    for model in (embedded_model(), made(folder / "random-100m.gguf")):
+        print(json.dumps(run(model, file, folder / f"home-{model.stem}", options.max_steps)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
