@@ -130,6 +130,11 @@ def train(
 
 
 def _train(training: Round, as_json: bool) -> None:
+    from chatapp.training import processes
+
+    if processes.number():
+        training.run()
+        return
     if as_json:
         from chatapp.training.progress import json_lines
 

@@ -17,6 +17,7 @@ from chatapp.session.round_data import material_of, parity_conversations
 from chatapp.session.round_request import RoundRequest
 from chatapp.session.round_result import RoundResult, json_safe, stage_metrics
 from chatapp.session.run_folder import RoundInput, RunFolder
+from chatapp.training import processes
 from chatapp.training.progress import Listener, Progress
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Work:
     limits: Limits
 
     def done(self, listen: Listener) -> RoundResult:
-        """Train, judge, prove, register.
+        """Train, judge, prove, register; of several processes the first alone does what follows the judging.
 
         Errors: `TrainingError` when the engine and the trainer do not agree on the adapter: it is not
         registered then.
@@ -73,6 +74,8 @@ class Work:
             reward_accuracy=json_safe(asdict(outcome.reward_accuracy)),
             tried=tuple((name, why) for name, why in outcome.tried),
         )
+        if processes.number():
+            return result
         reward = self._reward(policy, trainer, self._metadata(result))
         if self.request.only != "reward":
             result = self._kept(policy, trainer, result, reward, listen)
@@ -99,7 +102,7 @@ class Work:
 
         return Trainer(
             policy,
-            EngineSampler(self.engine, self.folder.path / "rollout.gguf"),
+            EngineSampler(self.engine, self.folder.path / f"rollout-{processes.number()}.gguf"),
             material_of(self.given, self.data, self.engine),
             self.folder.stages,
             self.request.settings,

@@ -6,7 +6,8 @@ torch is loaded only once the work begins.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from chatapp.session.round_request import Method, RoundRequest, settings_for
 from chatapp.session.round_result import RoundResult
 from chatapp.session.round_work import Work
 from chatapp.session.run_folder import RoundInput, RunFolder
+from chatapp.training import processes
 from chatapp.training.architectures import require_trainable
 from chatapp.training.data import Data, RankingRow, SftRow
 from chatapp.training.extra import require_extra
@@ -165,8 +167,8 @@ class Round:
         for line in planned.lines:
             progress(Progress("plan", 0, 0, note=line))
         try:
-            with self._begun() as folder, folder.events() as written:
-                return self._work(folder, data, self._listener(written, progress))
+            with self._working(progress) as (folder, listen):
+                return self._work(folder, data, listen)
         except EngineDied as death:
             raise TrainingError(f"the engine ended: {death}", self._go_on()) from death
         except OSError as error:
@@ -186,6 +188,18 @@ class Round:
             raise TrainingError(f"nothing to imitate yet: {there}", "edit a reply: e while ranking")
         if not planned.stages or (only not in (None, "sft") and not data.train.rankings):
             raise TrainingError(f"nothing to learn from yet: {there}", _RANK_ON)
+
+    @contextmanager
+    def _working(self, progress: Listener) -> Iterator[tuple[RunFolder, Listener]]:
+        """The run's folder, locked by the first process, and who hears what is said."""
+        if processes.number():
+            self._folder = RunFolder.find(self._house.paths.runs, processes.agreed(""))
+            self._given = self._folder.read_input()
+            yield self._folder, self._listener(silent, silent)
+            return
+        with self._begun() as folder, folder.events() as written:
+            processes.agreed(folder.name)
+            yield folder, self._listener(written, progress)
 
     def _begun(self) -> RunFolder:
         """The run's folder with all that it works on in it."""

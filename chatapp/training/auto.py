@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.core.errors import TrainingError
-from chatapp.training import dpo, evaluate, ppo, reward, rloo, sft
+from chatapp.training import dpo, evaluate, ppo, processes, reward, rloo, sft
 from chatapp.training.anchor import anchored
 from chatapp.training.base import Sampler
 from chatapp.training.data import RankingRow, SftRow
@@ -142,7 +142,8 @@ class Trainer:
         outcome = Outcome(
             method, verdict, self.steps, time.monotonic() - begun, peak(), self.reward_accuracy, tried
         )
-        (self.folder / "outcome.json").write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
+        if processes.number() == 0:
+            (self.folder / "outcome.json").write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         return outcome
 
     def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[tuple[str, float]]:
@@ -166,7 +167,7 @@ class Trainer:
         if crossed.n:
             share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
             self._note("reward", f"both sides of the split together: {share} that it had not seen")
-        return crossed.low > CLEAR
+        return processes.agreed(crossed.low > CLEAR)
 
     def _weaken(self, factor: float) -> None:
         """Keep only `factor` of what was learned: on the way from the base, or from what the round began
@@ -291,7 +292,7 @@ class Trainer:
     def judge(self) -> Verdict:
         """Compare the policy as it is with its base, on held-out data alone."""
         self._note("evaluate", "answers held-out prompts and compares")
-        return judge(self._examiner.evidence())
+        return processes.agreed(judge(self._examiner.evidence()))
 
     # What all of them need
 

@@ -26,6 +26,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatapp.core.errors import TrainingError
+from chatapp.training.processes import agreed
 from chatapp.training.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -115,15 +116,24 @@ class Loop:
             self._spent = already + now - begun
             if self.step % self._checkpoint_every:
                 continue
-            if self._limits.stop is not None and self._limits.stop.is_set():
+            asked, late = agreed((self._asked_to_stop, self._time_is_up))
+            if asked:
                 self.save()
                 raise Interrupted
             if now - saved >= self._checkpoint_seconds:
                 self.save()
                 saved = now
-            if self._limits.max_minutes is not None and self._spent > 60 * self._limits.max_minutes:
+            if late:
                 self.stop(TIME_IS_UP)
         self.save()
+
+    @property
+    def _asked_to_stop(self) -> bool:
+        return self._limits.stop is not None and self._limits.stop.is_set()
+
+    @property
+    def _time_is_up(self) -> bool:
+        return self._limits.max_minutes is not None and self._spent > 60 * self._limits.max_minutes
 
     def stop(self, why: str) -> None:
         """No further step after this one."""
