@@ -9,8 +9,8 @@ from typing import Any
 from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
 
 REPLICATED = 0.65
-"""Lower bound of what reward models of different rankings must order alike to be believed for that, where the
-rankings are too few and noisy to tell. Models of shuffled rankings order 31% to 69% alike: this is no proof."""
+"""Lower bound of what reward models of different rankings must order alike to be believed for that, where
+the rankings are too few and noisy to tell. It is no proof: models of shuffled rankings may agree as well."""
 
 
 @dataclass(frozen=True, slots=True)
