@@ -49,6 +49,8 @@ class Rated:
     reply: str
     logprobs: tuple[float, ...]
     """Of its tokens, the one that ends it last."""
+    alone: tuple[float, ...]
+    """The same after an empty turn of the user: how usual the reply is whatever was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def encode(encoder: Encoder, turns: Sequence[Turn], reply: str, limit: int) -> t
 
 
 def reply_logprobs(
-    policy: TrainedPolicy, rows: Sequence[RankingRow], batch: int = 16
+    policy: TrainedPolicy, rows: Sequence[RankingRow], temperature: float = 1.0, batch: int = 16
 ) -> list[list[tuple[float, ...]]]:
     """Log-probabilities of the tokens of each reply of each row, under `policy` with its adapter as it is."""
     import torch
@@ -89,18 +91,27 @@ def reply_logprobs(
         for start in range(0, len(order), batch):
             part = order[start : start + batch]
             packed = pack([rows[at] for at in part])
-            values = iter(token_logprobs(policy.model, packed).float().split(packed.lengths.tolist()))
+            logprobs = token_logprobs(policy.model, packed, temperature=temperature).float()
+            values = iter(logprobs.split(packed.lengths.tolist()))
             for at in part:
                 found[at] = [tuple(next(values).tolist()) for _ in rows[at].replies]
     return found
 
 
-def probability_features(logprobs: Sequence[float]) -> list[float]:
-    """13 numbers: length, sum, mean, least, last, first, three quantiles, the three least, how many are
-    unlikely and very unlikely, and the first few."""
+def alone(encoder: Encoder, rows: Sequence[RankingRow]) -> list[RankingRow]:
+    """The replies of `rows` after an empty turn of the user."""
+    nothing = tuple(encoder.encode([Turn("user", "")]).ids)
+    return [RankingRow(nothing, row.replies, row.tiers) for row in rows]
+
+
+def probability_features(logprobs: Sequence[float], alone: Sequence[float]) -> list[float]:
+    """19 numbers. Of the log-probabilities: length, sum, mean, least, last, first, three quantiles, the three
+    least, how many are unlikely and very unlikely, the first few. Then what the turns before it add to them
+    (pointwise mutual information): sum, mean, least, last; and what they are `alone`: sum, mean."""
     import numpy as np
 
-    values = np.asarray(logprobs)
+    values, usual = np.asarray(logprobs), np.asarray(alone)
+    added = values - usual
     return [
         math.log(len(values)),
         values.sum(),
@@ -113,6 +124,12 @@ def probability_features(logprobs: Sequence[float]) -> list[float]:
         (values < -1).sum(),
         (values < -3).sum(),
         values[1:4].sum(),
+        added.sum(),
+        added.mean(),
+        added.min(),
+        added[-1],
+        usual.sum(),
+        usual.mean(),
     ]
 
 
@@ -207,7 +224,7 @@ class RatingModel:
         use = self._settings.use
         return np.array(
             [
-                ([] if use == "words" else probability_features(row.logprobs))
+                ([] if use == "words" else probability_features(row.logprobs, row.alone))
                 + ([] if use == "logprobs" else overlap_features(row.turns, row.reply, self._rarity))
                 for row in rows
             ],

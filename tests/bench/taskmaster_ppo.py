@@ -28,10 +28,9 @@ from chatapp.training import evaluate, overlap, ppo, rating
 from chatapp.training.base import Ids
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
-from chatapp.training.rloo import PURE
-from chatapp.training.rollouts import Guards
+from chatapp.training.rollouts import SERVED, Guards
 from chatapp.training.sampler import EngineSampler
-from tests.bench.taskmaster_ratings import kept, thumbs
+from tests.bench.taskmaster_ratings import thumbs
 
 LONGEST = 260
 """Tokens of a prompt, so that a run takes minutes."""
@@ -57,9 +56,16 @@ class Reward:
     """Implements `rollouts.Scorer`: 0 is the average rated reply, 1 a deviation more."""
 
     def __init__(
-        self, model: rating.RatingModel, policy: Any, sampler: Remembering, turns: dict[Ids, tuple[Turn, ...]]
+        self,
+        model: rating.RatingModel,
+        policy: Any,
+        sampler: Remembering,
+        turns: dict[Ids, tuple[Turn, ...]],
+        nothing: Ids,
     ) -> None:
+        """`nothing`: the prompt that opens a reply after an empty turn."""
         self._model, self._policy, self._sampler, self._turns = model, policy, sampler, turns
+        self._nothing = nothing
         self._mean, self._spread = 0.0, 1.0
 
     def standardise(self, rows: Sequence[rating.Rated]) -> None:
@@ -71,10 +77,13 @@ class Reward:
     def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         with self._policy.reference():
             logprobs = rating.reply_logprobs(self._policy, rows)
+            alone = rating.reply_logprobs(
+                self._policy, [RankingRow(self._nothing, row.replies, row.tiers) for row in rows]
+            )
         asked = [
-            rating.Rated(self._turns[row.prompt], self._sampler.texts[row.prompt, reply], own)
-            for row, each in zip(rows, logprobs, strict=True)
-            for reply, own in zip(row.replies, each, strict=True)
+            rating.Rated(self._turns[row.prompt], self._sampler.texts[row.prompt, reply], own, usual)
+            for row, *found in zip(rows, logprobs, alone, strict=True)
+            for reply, own, usual in zip(row.replies, *found, strict=True)
         ]
         scores = iter(self._model.score(asked))
         return [[(next(scores) - self._mean) / self._spread for _ in row.replies] for row in rows]
@@ -102,11 +111,14 @@ def main() -> None:
     engine.load(ModelSpec(embedded_model(), "bench", threads=1))
     try:
         rated = thumbs(source / "tm4_reward_train.jsonl.gz", engine)
-        logprobs = kept(options.folder / "logprobs.json", list)
+        logprobs = [
+            json.loads((options.folder / f"{name}.json").read_text())
+            for name in ("logprobs", "logprobs-alone")
+        ]
         of = folds([row.key for row in rated], 5, options.seed)
         rows = [
-            rating.Rated(row.turns, row.reply, tuple(own[0]))
-            for row, own in zip(rated, logprobs, strict=True)
+            rating.Rated(row.turns, row.reply, tuple(own), tuple(usual))
+            for row, (own,), (usual,) in zip(rated, *logprobs, strict=True)
         ]
         rarity = overlap.Rarity(turn.text for row in rated for turn in row.turns)
 
@@ -128,11 +140,12 @@ def main() -> None:
         sampler = Remembering(engine, options.folder / "rollout.gguf")
         turns = {row.row.prompt: row.turns for row in rated}
         others = [row for row, fold in zip(rows, of, strict=True) if fold == 4]
-        leader, judge = (Reward(model(own), policy, sampler, turns) for own in ((0, 1), (2, 3)))
+        nothing = tuple(engine.encode([Turn("user", "")]).ids)
+        leader, judge = (Reward(model(own), policy, sampler, turns, nothing) for own in ((0, 1), (2, 3)))
         for each in (leader, judge):
             each.standardise(others)
         asked = prompts((4,))[: options.held_out]
-        sampling = replace(PURE, seed=77)
+        sampling = replace(SERVED, seed=77)
         before = measured(policy, sampler, asked, sampling, leader, judge)
         begun = time.monotonic()
         settings = ppo.PpoSettings(
@@ -140,12 +153,12 @@ def main() -> None:
             prompts=options.prompts,
             learning_rate=options.learning_rate,
             ptx=0.0,
-            sampling=PURE,
+            sampling=SERVED,
             seed=options.seed,
         )
         lengths = sorted(len(row.row.replies[0]) for row in rated)
         guards = Guards(
-            repeated=0.0, shortest=lengths[len(lengths) // 50], longest=lengths[-len(lengths) // 50]
+            words=1, repeated=0.0, shortest=lengths[len(lengths) // 50], longest=lengths[-len(lengths) // 50]
         )
         loop = ppo.train(
             policy,
@@ -214,9 +227,9 @@ def measured(
 
 def drift(policy: Any, rows: Sequence[RankingRow]) -> list[float]:
     """Mean of log p / p_ref over the samples to each prompt, in nats a reply."""
-    own = rating.reply_logprobs(policy, rows)
+    own = rating.reply_logprobs(policy, rows, SERVED.temperature)
     with policy.reference():
-        reference = rating.reply_logprobs(policy, rows)
+        reference = rating.reply_logprobs(policy, rows, SERVED.temperature)
     return [
         evaluate.mean([sum(a) - sum(b) for a, b in zip(one, other, strict=True)])
         for one, other in zip(own, reference, strict=True)

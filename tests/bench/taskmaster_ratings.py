@@ -6,8 +6,8 @@ The thumbs of Taskmaster-4 (Google Research, CC BY 4.0; released with PERL, arXi
 dialogue, one next turn of the agent, and whether a person found it right. Five folds by the normalised first
 user utterance: no such utterance is in two folds. The model that the chat ships with is adapted to the
 dialogues of the same release (unlabelled; those that begin as a rated one does are left out), and
-`training.rating` learns from the thumbs. TF-IDF with logistic regression runs beside it. With --ppo the
-adapted model is then tuned against the learned reward. What a stage computed is kept in --folder.
+`training.rating` learns from the thumbs. TF-IDF with logistic regression runs beside it. What a stage
+computed is kept in --folder. tests.bench.taskmaster_ppo then tunes the adapted model against the reward.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Thumb:
 
 
 def thumbs(file: Path, encoder: Encoder) -> list[Thumb]:
-    found = []
+    found: list[Thumb] = []
     for group in load(file, "taskmaster").groups:
         *turns, reply = plain([*group.prompt, Turn("assistant", group.replies[0].text)])
         ids = rating.encode(encoder, turns, reply.text, CONTEXT)
@@ -118,7 +118,7 @@ def free_comparisons(
     places = [(turns, at) for turns in talk for at in range(1, len(turns)) if turns[at].role == "assistant"]
     random.Random(1).shuffle(places)
     corruptor = Corruptor([turns[at].text for turns, at in places])
-    found = []
+    found: list[tuple[tuple[Turn, ...], list[str], RankingRow]] = []
     for turns, at in places:
         if len(found) == count:
             break
@@ -223,6 +223,8 @@ def tf_idf(crossed: bool, rows: Sequence[Thumb], train: Sequence[int], test: Seq
     return found
 
 
+LogProbs = tuple[Sequence[Sequence[Sequence[float]]], Sequence[Sequence[Sequence[float]]]]
+"""Of the tokens of each reply of each row: after what was said, and alone."""
 Method = Callable[[Sequence[int], Sequence[int]], list[float]]
 """Numbers of the rows to learn from and of those to score -> scores."""
 
@@ -275,6 +277,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("bench-runs/taskmaster"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--few-seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--only", nargs="*", help="parts of the names of the rows to work out")
     parser.add_argument("--stop-after", choices=["adapt", "logprobs", "figures"], default="figures")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -297,6 +300,9 @@ def main() -> None:
             f"{len(pairs_of(rated))} pairs; {len(talk)} of {len(every)} dialogues; "
             f"{len(free)} free comparisons"
         )
+        rows = [row.row for row in rated]
+        spoilt = [row for _, _, row in free]
+        rows_alone, spoilt_alone = rating.alone(engine, rows), rating.alone(engine, spoilt)
         policy = adapted(options.folder, talk, engine, say)
     finally:
         engine.close()
@@ -312,13 +318,14 @@ def main() -> None:
 
         return make
 
-    rows = [row.row for row in rated]
-    own = [each[0] for each in kept(options.folder / "logprobs.json", under(True, rows))]
-    say("log-probabilities of the rated replies, adapted")
-    of_free = kept(options.folder / "free.json", under(True, [row for _, _, row in free]))
-    say("of the free comparisons")
-    base = [each[0] for each in kept(options.folder / "logprobs-base.json", under(False, rows))]
-    say("of the rated replies, base")
+    def stage(name: str, adapter: bool, rows: Sequence[RankingRow]) -> Any:
+        found = kept(options.folder / f"{name}.json", under(adapter, rows))
+        say(f"log-probabilities: {name}")
+        return found
+
+    own = stage("logprobs", True, rows), stage("logprobs-alone", True, rows_alone)
+    base = stage("logprobs-base", False, rows), stage("logprobs-base-alone", False, rows_alone)
+    of_free = stage("free", True, spoilt), stage("free-alone", True, spoilt_alone)
     if options.stop_after == "logprobs":
         return
     rarity = overlap.Rarity(turn.text for turns in talk for turn in turns)
@@ -349,17 +356,18 @@ def adapted(
 
 def figures(
     rated: Sequence[Thumb],
-    own: Sequence[Sequence[float]],
-    base: Sequence[Sequence[float]],
+    own: LogProbs,
+    base: LogProbs,
     free: Sequence[tuple[tuple[Turn, ...], list[str], RankingRow]],
-    of_free: Sequence[Sequence[Sequence[float]]],
+    of_free: LogProbs,
     rarity: overlap.Rarity,
     options: argparse.Namespace,
     say: Callable[[str], None],
 ) -> None:
-    def rows_of(logprobs: Sequence[Sequence[float]]) -> list[rating.Rated]:
+    def rows_of(logprobs: LogProbs) -> list[rating.Rated]:
         return [
-            rating.Rated(row.turns, row.reply, tuple(each)) for row, each in zip(rated, logprobs, strict=True)
+            rating.Rated(row.turns, row.reply, tuple(each), tuple(usual))
+            for row, (each,), (usual,) in zip(rated, *logprobs, strict=True)
         ]
 
     def forest(rows: Sequence[rating.Rated], use: rating.Use, prior: Any = None) -> Method:
@@ -377,6 +385,8 @@ def figures(
     def measure(
         name: str, method: Method, seeds: Sequence[int], labels: int | None = None
     ) -> list[list[float]]:
+        if options.only and not any(each in name for each in options.only):
+            return []
         scored = crossed_folds(rated, method, seeds, labels)
         results.append(table_row(name, rated, scored, seeds))
         return scored
@@ -389,12 +399,13 @@ def figures(
     measure("forest: log-probabilities, adapted", forest(rows, "logprobs"), seeds)
     measure("forest: words", forest(rows, "words"), seeds)
     full = measure("forest: both, adapted", forest(rows, "both"), seeds)
-    say("lead over TF-IDF " + json.dumps(intervals(full[0], words[0], rated)))
-    say("lead over TF-IDF, crossed " + json.dumps(intervals(full[0], crossing[0], rated)))
+    for name, other in (("TF-IDF", words), ("TF-IDF, crossed", crossing)):
+        if full and other:
+            say(f"beside {name} " + json.dumps(intervals(full[0], other[0], rated)))
     spoilt = [
-        rating.Rated(turns, text, tuple(each))
-        for (turns, texts, _), scores in zip(free, of_free, strict=True)
-        for text, each in zip(texts, scores, strict=True)
+        rating.Rated(turns, text, tuple(each), tuple(usual))
+        for (turns, texts, _), scores, alone in zip(free, *of_free, strict=True)
+        for text, each, usual in zip(texts, scores, alone, strict=True)
     ]
     good = [at == 0 for _, texts, _ in free for at in range(len(texts))]
     prior = rating.RatingModel(rarity, rating.RatingSettings(leaf=5)).fit(spoilt, good)

@@ -99,10 +99,19 @@ def test_the_oldest_turns_go_first_and_never_the_last_of_the_user():
 
 
 def test_figures_of_log_probabilities_by_hand():
-    found = rating.probability_features([-0.5, -4.0, -1.5, -0.1])
+    found = rating.probability_features([-0.5, -4.0, -1.5, -0.1], [-2.5, -4.0, -1.0, -0.5])
     assert found[:6] == pytest.approx([math.log(4), -6.1, -1.525, -4.0, -0.1, -0.5])
     assert found[8] == pytest.approx(-1.0)
-    assert found[9:] == pytest.approx([-6.0, 2, 1, -5.6])
+    assert found[9:13] == pytest.approx([-6.0, 2, 1, -5.6])
+    assert found[13:] == pytest.approx([1.9, 1.9 / 4, -0.5, 0.4, -8.0, -2.0])
+
+
+def test_alone_a_reply_stands_after_an_empty_turn():
+    encoder = ByteEncoder()
+    row = RankingRow((1, 5, 9), ((7, 8, 2), (9, 2)), (0, 1))
+    assert rating.alone(encoder, [row]) == [
+        RankingRow(encoder.encode([Turn("user", "")]).ids, row.replies, (0, 1))
+    ]
 
 
 def test_figures_of_words_by_hand():
@@ -143,7 +152,7 @@ def _rated(count: int, seed: int, informative: bool = True) -> tuple[list[rating
         low = -1.0 if up or not informative else -2.5
         logprobs = tuple(low + source.gauss(0, 1) for _ in range(6))
         rows.append(
-            rating.Rated((Turn("user", f"a {asked} please"),), f"get items (query: {said})", logprobs)
+            rating.Rated((Turn("user", f"a {asked} please"),), f"query: {said}", logprobs, (-2.0,) * 6)
         )
         good.append(up)
     return rows, good
@@ -156,16 +165,16 @@ def _auc(scores: list[float], good: list[bool]) -> float:
 
 
 RARITY = overlap.Rarity([f"a {drink} please" for drink in DRINKS])
-SMALL = rating.RatingSettings(trees=60)
+SMALL = rating.RatingSettings(trees=40)
 
 
 def test_the_forest_learns_what_thumbs_say_and_nothing_where_they_say_nothing():
     fresh, truth = _rated(200, 9)
-    scores = rating.RatingModel(RARITY, SMALL).fit(*_rated(200, 1)).score(fresh)
+    scores = rating.RatingModel(RARITY, SMALL).fit(*_rated(120, 1)).score(fresh)
     assert _auc(scores, truth) > 0.85
     assert all(0 <= score <= 1 for score in scores)
     none, of_none = _rated(200, 9, informative=False)
-    scores = rating.RatingModel(RARITY, SMALL).fit(*_rated(200, 1, informative=False)).score(none)
+    scores = rating.RatingModel(RARITY, SMALL).fit(*_rated(120, 1, informative=False)).score(none)
     assert 0.35 < _auc(scores, of_none) < 0.65
 
 
