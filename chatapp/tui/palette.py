@@ -37,4 +37,4 @@ class ChatCommands(Provider):
 
 def _help(command: Command) -> str:
     keys = " or ".join(part for part in (command.key, f"/{command.name}" if command.name else "") if part)
-    return f"{command.help}  ({keys})"
+    return f"{command.help}  ({keys})" if keys else command.help

@@ -68,8 +68,9 @@ class ChatPage(Screen[None]):
         yield self.status
         with Container(id="page"):
             yield Transcript()
-        yield Notice()
-        yield SlashMenu()
+        with Container(id="above"):
+            yield Notice()
+            yield SlashMenu()
         with Container(id="prompt"), Horizontal(classes="line"):
             yield Static(">", classes="sign", markup=False)
             yield self.composer

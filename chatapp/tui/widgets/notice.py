@@ -35,7 +35,7 @@ class Notice(Static, can_focus=True):
     Notice {
         display: none;
         height: 1;
-        padding: 0 3;
+        padding: 0 2;
         color: $secondary;
         text-wrap: nowrap;
         text-overflow: ellipsis;

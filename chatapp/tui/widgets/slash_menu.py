@@ -21,7 +21,7 @@ class SlashMenu(Static):
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
-    SlashMenu { display: none; height: auto; max-height: 14; color: $secondary; padding: 0 3; }
+    SlashMenu { display: none; height: auto; max-height: 14; color: $secondary; padding: 0 2; }
     """
 
     def follow(self, text: str) -> None:
