@@ -6,8 +6,8 @@ export LLAMA_WHEELS
 
 .PHONY: chat test check screenshots wheel model clean
 
-chat:  ## open the chat; ARGS='--resume last' passes flags on
-	@$(PYTHON) .ci/set_up.py
+chat:  ## open the chat; ARGS='--resume last' passes flags on, EXTRAS=train adds what training needs
+	@$(PYTHON) .ci/set_up.py $(filter-out dev,$(EXTRAS))
 	@.venv/bin/chatapp $(ARGS)
 
 test:  ## all tests; EXTRAS='dev train' runs the ones that need torch too
