@@ -331,7 +331,9 @@ def main() -> None:
                         start = None
                         for number in range(options.rounds):
                             engine.set_adapter(None)
-                            result, start = train(bench, method, taste, rankings, seed + number, base, start)
+                            result, start = train(
+                                bench, method, taste, rankings, (seed + number) % 3, base, start
+                            )
                             line = {**result, "round": number + 1, "part": options.part, "set": options.set}
                             with options.out.open("a") as file:
                                 file.write(json.dumps(line) + "\n")
