@@ -1,12 +1,14 @@
 """Does a training bring out a taste that only a scripted judge knows?
 
-    CHATAPP_TEST_DATA=DIR python -m tests.bench.hidden_taste --method auto --tastes question concise concrete
-    CHATAPP_TEST_DATA=DIR python -m tests.bench.hidden_taste --rounds 3 --tastes concise
+    CHATAPP_TEST_DATA=DIR python -m tests.bench.hidden_taste --set rloo.beta=0.05
+    CHATAPP_TEST_DATA=DIR python -m tests.bench.hidden_taste --part report --method auto --label-seeds 0 1 2
+    CHATAPP_TEST_DATA=DIR python -m tests.bench.hidden_taste --part report --rounds 3 --tastes concise
 
 The judge ranks four replies to each of 100 prompts with a quarter of its comparisons the wrong way round
 (see tastes.py). The tuned model and the base then answer 200 prompts of other dialogues, twice each; the
 judge, without noise, says which answer is better, ties half. Its order of comparing cannot matter: it
-scores each reply alone. One JSON object a training goes to --out.
+scores each reply alone. Settings are chosen on `--part dev`; `report` holds other dialogues. One JSON object
+a training goes to --out.
 """
 
 from __future__ import annotations
