@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.training import evaluate, reward
 from chatapp.training.base import Ids, Sampler, TrainedPolicy
-from chatapp.training.data import RankingRow, distinct
+from chatapp.training.data import RankingRow
 from chatapp.training.gate import Evidence
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, restore, scale
@@ -42,16 +42,10 @@ class Examiner:
         self._base_losses: list[tuple[float, int]] | None = None
         self._judges: reward.Committee | None = None
         self._marks: list[float] = []
-        self.replicated = evaluate.UNKNOWN
-        """What `replication` found."""
-
-    @property
-    def _prompts(self) -> list[Ids]:
-        every = [*self._material.data.held_out.prompts, *self._material.prompts]
-        return every[: self._settings.evaluate_prompts]
 
     def evidence(self) -> Evidence:
-        data, prompts, settings = self._material.data, self._prompts, self._settings
+        data, settings = self._material.data, self._settings
+        prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
         held = data.held_out.rankings
         found = Evidence() if self._learner is None else Evidence(against=settings.start)
         if held:
@@ -80,7 +74,7 @@ class Examiner:
             ids = tuple(each.ids for each in (*ours, *theirs))
             scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
             wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
-        return replace(found, wins=evaluate.mean_figure(wins), judge=judged, replication=self.replicated)
+        return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
 
     def judge_marks(self) -> list[float]:
         """How well reward models trained on the held-out rankings order each ranking of the training side;
@@ -91,27 +85,6 @@ class Examiner:
             scores = self._judges.score(data.train.rankings)
             self._marks = reward.pair_accuracy(scores, data.train.rankings)
         return self._marks
-
-    def replication(self, leaders: reward.Committee) -> evaluate.Figure:
-        """How often `leaders`, trained on the one side, and the judges, trained on the other, order two new
-        replies of the base alike: what they learned apart from each other stands in both sides."""
-        if not self.judge_marks() or not self._prompts:
-            return self.replicated
-        assert self._judges is not None
-        drawn = self._samples(self._prompts, "base")
-        rows = [
-            row
-            for prompt, own in zip(self._prompts, drawn, strict=True)
-            if (row := distinct(prompt, [(each.ids, at) for at, each in enumerate(own)])) is not None
-        ]
-        # The judges' order takes the place of the person's.
-        judged = [
-            replace(row, tiers=tuple(sum(other > own for other in scores) for own in scores))
-            for row, scores in zip(rows, self._judges.score(rows), strict=True)
-        ]
-        marks = reward.pair_accuracy(leaders.score(judged), judged)
-        self.replicated = evaluate.mean_figure(marks)
-        return self.replicated
 
     def _samples(self, prompts: Sequence[Ids], of: Literal["tuned", "start", "base"]) -> list[list[Any]]:
         """Replies as the chat would sample them."""

@@ -8,10 +8,6 @@ from typing import Any
 
 from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
 
-REPLICATED = 0.65
-"""Lower bound of what reward models of different rankings must order alike to be believed for that, where
-the rankings are too few and noisy to tell. It is no proof: models of shuffled rankings may agree as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -25,8 +21,6 @@ class Evidence:
     on the held-out rankings alone."""
     judge: Figure = UNKNOWN
     """How often that reward model orders a pair of the *training* side as the person did."""
-    replication: Figure = UNKNOWN
-    """How often reward models of the two sides, which share no ranking, order two new replies alike."""
     preference: Figure = UNKNOWN
     """How often the tuned policy's own change orders a held-out pair as the person did."""
     best_gain: Figure = UNKNOWN
@@ -70,21 +64,13 @@ def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
     if broken := damages(evidence, bounds):
         return Verdict(False, "it lost something: " + "; ".join(broken), evidence)
     wins, judged, preference = evidence.wins, evidence.judge, evidence.preference
-    if wins.n and trusted(judged, evidence.replication):
+    if judged.low > 0.5 and wins.n:
         if wins.low > 0.5:
             return Verdict(True, f"better than {evidence.against}: {_wins(wins)}", evidence)
         return Verdict(False, f"no better than {evidence.against}: {_wins(wins)}", evidence)
     if preference.low > 0.5:
         return Verdict(True, f"it agrees with {_percent(preference)} of your held-out comparisons", evidence)
     return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
-
-
-def trusted(agreement: Figure, replication: Figure) -> bool:
-    """Whether reward models may be believed: they agree with rankings they did not see better than chance; or
-    these are too few and noisy to tell, but models of different rankings learned the same."""
-    if agreement.low > 0.5:
-        return True
-    return agreement.high > 0.5 and replication.low > REPLICATED
 
 
 def merit(verdict: Verdict) -> tuple[bool, float]:

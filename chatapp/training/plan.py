@@ -10,6 +10,8 @@ from chatapp.training.data import Data
 Stage = Literal["sft", "reward", "dpo", "rloo", "ppo"]
 FEW, SOME = 8, 16
 """Rankings below which no preference is learned, and below which the reward model stays out of it."""
+CLEAR = 0.5
+"""Lower bound of the reward models' accuracy on rankings new to them, from which they may lead."""
 
 
 @dataclass(frozen=True, slots=True)

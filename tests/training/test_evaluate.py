@@ -94,11 +94,6 @@ def test_a_judge_that_guesses_does_not_count() -> None:
     assert "too few" in judge(guessing).reason
     assert judge(replace(guessing, preference=Figure(0.7, 0.6, 0.8, 25))).accepted
     assert not judge(Evidence()).accepted
-    # Models of different rankings learned the same; unless the person clearly says otherwise.
-    alike = replace(guessing, wins=Figure(0.6, 0.55, 0.65, 80), replication=Figure(0.75, 0.7, 0.8, 80))
-    assert judge(alike).accepted
-    assert not judge(replace(alike, judge=Figure(0.3, 0.2, 0.4, 40))).accepted
-    assert not judge(replace(alike, replication=Figure(0.6, 0.55, 0.65, 80))).accepted
 
 
 def test_bounds_are_those_of_the_file() -> None:
