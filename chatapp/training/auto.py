@@ -152,7 +152,7 @@ class Trainer:
             yield only, 1.0
             return
         if "rloo" in stages and self._may_lead():
-            yield from (("rloo", 1.0), ("rloo", 0.75), ("rloo", 0.5))
+            yield from (("rloo", 1.0), ("rloo", 0.5))
         if "dpo" in stages or "rloo" in stages:
             yield from (("dpo", 1.0), ("dpo", 0.5))
         if "sft" in stages:

@@ -65,14 +65,13 @@ def verdicts(monkeypatch: pytest.MonkeyPatch, *answers: bool) -> list[Any]:
 
 
 def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = verdicts(monkeypatch, *[False] * 5)
+    shown = verdicts(monkeypatch, *[False] * 4)
     notes: list[Progress] = []
     own = trainer(tmp_path, notes)
     before = copied(own.policy.model)
     outcome = own.run()
     assert [name for name, _ in outcome.tried] == [
         "rloo",
-        "rloo at 0.75 of its scale",
         "rloo at 0.5 of its scale",
         "dpo",
         "dpo at 0.5 of its scale",
@@ -87,7 +86,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     # Half the adapter is half way back.
     assert shown[1].perplexity.value != shown[0].perplexity.value
     said = " ".join(each.note for each in notes)
-    assert "reward model" in said and "dpo at 0.5 of its scale: verdict 5" in said
+    assert "reward model" in said and "dpo at 0.5 of its scale: verdict 4" in said
     assert (tmp_path / "outcome.json").exists()
 
 
@@ -96,7 +95,7 @@ def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     own = trainer(tmp_path, [])
     before = copied(own.policy.model)
     outcome = own.run()
-    assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.75 of its scale", True)
+    assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.5 of its scale", True)
     assert any(not torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
     # Asked again, it goes on from its own checkpoints and ends in the same place.
     verdicts(monkeypatch, False, True)
