@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--held-out", type=int, default=60)
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--learning-rate", type=float, default=8e-5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import torch
