@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
@@ -123,7 +123,7 @@ def load_policy(
     base, names = _base(header, context)
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_alpha=cast(Any, alpha),
         lora_dropout=0.0,
         bias="none",
         target_modules=_linear_layers(base),
