@@ -111,7 +111,7 @@ def test_without_the_train_extra_one_line_with_the_command(tmp_path: Path) -> No
     refused = chatapp("--json")
     assert (refused.returncode, refused.stdout) == (1, "")
     error, hint = refused.stderr.splitlines()
-    assert error == "error: training needs torch, transformers, peft"
+    assert error.startswith("error: training needs torch, transformers, peft")
     assert hint.startswith(f"hint: {sys.executable} -m pip install ") and "torch" in hint
     assert not (home / "state" / "runs").exists()
 
