@@ -36,6 +36,8 @@ class Shape:
     """One attn_qkv and one ffn_up with gate and up in it (phi3)."""
     embedding: float = 1.0
     """Standard deviation of the embeddings."""
+    gain: float = 1.5
+    """Standard deviation of a matrix's entries, times the root of its columns."""
     output_gain: float = 1.0
     """About what the final norm multiplies by."""
     rope_freqs: bool = False
@@ -166,7 +168,7 @@ def make_shape(
     writer.add_chat_template(CHATML)
 
     def matrix(tensor: str, rows: int, columns: int, deviation: float | None = None) -> None:
-        values = rng.standard_normal((rows, columns)) * (deviation or 1.5 / columns**0.5)
+        values = rng.standard_normal((rows, columns)) * (deviation or shape.gain / columns**0.5)
         kind = GGMLQuantizationType[quantisation]
         data = quantize(values.astype(np.float32), kind)
         writer.add_tensor(tensor, data, raw_dtype=kind)
