@@ -10,6 +10,8 @@ from chatapp.training.data import Data
 Stage = Literal["sft", "reward", "dpo", "rloo", "ppo"]
 FEW, SOME = 8, 16
 """Rankings below which no preference is learned, and below which the reward model stays out of it."""
+TELLING = 15
+"""Held-out rankings below which only a large change can be told from chance."""
 CLEAR = 0.5
 """Lower bound of the reward models' accuracy on rankings new to them, from which they may lead."""
 
@@ -52,10 +54,13 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
     if not stages:
         lines.append("nothing will be trained")
     else:
+        held = len(data.held_out.rankings)
         lines.append(
-            f"judged by {_count(len(data.held_out.rankings), 'ranking')} that are never trained on; "
+            f"judged by {_count(held, 'ranking')} that are never trained on; "
             "if it is no better than the base, the base stays"
         )
+        if held < TELLING:
+            lines.append(f"expect to be asked for more: {held} held out can show a large change alone")
     return Plan(tuple(stages), tuple(lines))
 
 
