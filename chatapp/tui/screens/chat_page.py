@@ -179,6 +179,8 @@ class ChatPage(Screen[None]):
 
     def action_scroll(self, pages: int) -> None:
         if pages < 0:
+            # Else what streams in at this moment takes the view back to the end.
+            self.transcript.release_anchor()
             self.transcript.scroll_page_up(animate=False)
         else:
             self.transcript.scroll_page_down(animate=False)
