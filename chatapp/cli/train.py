@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -175,7 +176,8 @@ def _interrupts(stop: Event) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        note("stops after this step; Ctrl+C again ends it at once")
+        # Not through sys.stderr: the signal may have come while a line was being written to it.
+        os.write(2, b"stops after this step; Ctrl+C again ends it at once\n")
 
     before: Any = signal.signal(signal.SIGINT, interrupted)
     try:

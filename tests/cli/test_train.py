@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
-from chatapp.cli.train import size
+from chatapp.cli.train import _interrupts, size
 from chatapp.core.errors import UsageError
 from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.preferences.formats import rankings
@@ -121,3 +125,25 @@ def test_sizes() -> None:
     for text in ("", "GB", "3TB", "-1GB", "1e9"):
         with pytest.raises(UsageError):
             size(text)
+
+
+def test_ctrl_c_while_a_line_is_written(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stop = Event()
+
+    class Interrupting(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            if not stop.is_set():
+                signal.raise_signal(signal.SIGINT)
+            return len(data)
+
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Interrupting())))
+    with _interrupts(stop):
+        sys.stderr.write("half a line")
+        sys.stderr.flush()
+    assert stop.is_set()
+    assert "stops after this step" in capfd.readouterr().err
