@@ -61,8 +61,8 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
         "| `most_common(10)` | sorts, takes ten |",
     ),
 }
-_PREFERRED = ("Grand Avenue has two", "Then the small one", "What time", "There are many")
-"""How the replies to the second prompt are ranked in the pictures, best first."""
+_PREFERRED = ("Grand Avenue has two", "Then the small one", "What time", "There are many", "Press =", "Use =")
+"""What the replies that are ranked in the pictures say, best first; the last two are the embedded model's."""
 STOP_AT = 84
 """The step at which the training of a picture stands still."""
 _OTHERS = (
