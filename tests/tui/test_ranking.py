@@ -297,12 +297,12 @@ async def test_long_replies_fold_in_a_narrow_terminal_and_open_one_by_one(open_c
     async with open_chat(size=(80, 30), script=long) as chat:
         await chat.send("hello")
         await chat.compare()
-        await chat.until(lambda: chat.ranker.lanes[0].size.height > 5)
-        heights = [lane.region.height for lane in chat.ranker.lanes]
-        assert heights[1:] == [3, 3, 3]
+        lanes = chat.ranker.lanes
+        await chat.until(lambda: [lane.region.height for lane in lanes[1:]] == [3, 3, 3])
+        opened = lanes[0].region.height
+        assert opened > 5
         await chat.press("down", "down")
-        await chat.until(lambda: chat.ranker.lanes[2].region.height == heights[0])
-        assert chat.ranker.lanes[0].region.height == 3
+        await chat.until(lambda: lanes[2].region.height == opened and lanes[0].region.height == 3)
         await chat.press("pagedown")
         await chat.until(lambda: chat.ranker.lanes[2].scroll_y > 0)
         assert chat.ranker.lanes[0].scroll_y == 0
