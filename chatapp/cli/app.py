@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from chatapp.cli import adapters, ask, doctor, eval, history, models, rank, rankings, train
-from chatapp.cli.arguments import choose_demo, house_of, is_terminal, with_optional_value
+from chatapp.cli.arguments import ModelOption, choose_demo, house_of, is_terminal, with_optional_value
 from chatapp.cli.output import note
 from chatapp.core.errors import ChatappError, UsageError
 
@@ -102,10 +102,7 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def chat(
     ctx: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
-    ] = None,
+    model: ModelOption = None,
     adapter: Annotated[
         str | None,
         typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),

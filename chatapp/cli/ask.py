@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from chatapp.cli.arguments import choose_demo, conversation_of, house_of, with_optional_value
+from chatapp.cli.arguments import ModelOption, choose_demo, conversation_of, house_of, with_optional_value
 from chatapp.cli.output import note, say, say_json
 from chatapp.core.errors import ChatappError, UsageError
 
@@ -35,10 +35,7 @@ def ask(
     text: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="The message; piped input is put before it.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
-    ] = None,
+    model: ModelOption = None,
     adapter: Annotated[
         str | None,
         typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from chatapp.cli.arguments import house_of
+from chatapp.cli.arguments import ModelOption, house_of
 from chatapp.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ def evaluate(
             "--data", metavar="FILE", help="Judgements to measure on instead of your own held-out ones."
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
-    ] = None,
+    model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each suite.")] = False,
 ) -> None:
     """Measure an adapter beside the base: what it prefers, how it writes, what it forgot.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chatapp.cli.arguments import house_of
+from chatapp.cli.arguments import ModelOption, house_of
 from chatapp.cli.output import note, say, say_json
 from chatapp.core.errors import UsageError
 
@@ -36,10 +36,7 @@ def train(
         typer.Argument(metavar="[METHOD]", help="auto, or one stage alone: sft, reward, dpo, rloo, ppo."),
     ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
-    ] = None,
+    model: ModelOption = None,
     start: Annotated[
         str | None,
         typer.Option(
