@@ -34,8 +34,8 @@ from chatapp.training.base import TrainedPolicy, half_precision, trainable
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.packing import Pack, pack, per_reply, token_logprobs
 from chatapp.training.progress import Listener, silent
+from chatapp.training.replay import Replay
 from chatapp.training.run import Limits, Loop, batches
-from chatapp.training.sft import nll
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,6 +124,7 @@ def train(
         limits=limits,
         progress=progress,
     )
+    replay = Replay(policy, mix, settings.mix, settings.mix_rows, settings.seed, settings.half)
     for step in loop:
         batch = batches(rows, settings.batch, step, settings.seed)
         figures = {"loss": 0.0, "margin": 0.0, "accuracy": 0.0, "chosen_gain": 0.0}
@@ -149,14 +150,8 @@ def train(
                 "accuracy": float((margin > 0).float().mean()),
                 "chosen_gain": float(gain[better].mean()),
             }
-        if (
-            mix
-            and settings.mix
-            and (own_mix := loop.share(batches(mix, settings.mix_rows, step, settings.seed)))
-        ):
-            with half_precision(settings.half):
-                replay = settings.mix * nll(token_logprobs(policy.model, pack(own_mix)))
-            loop.backward(replay * len(own_mix) / settings.mix_rows)
-            figures["mix"] = float(replay.detach())
+        mixed = replay.add(loop, step)
+        if mixed is not None:
+            figures["mix"] = settings.mix * mixed
         loop.update(figures)
     return loop

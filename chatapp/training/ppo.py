@@ -50,9 +50,9 @@ from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, t
 from chatapp.training.data import SftRow
 from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
+from chatapp.training.replay import Replay
 from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
-from chatapp.training.run import Limits, Loop, batches
-from chatapp.training.sft import nll
+from chatapp.training.run import Limits, Loop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,6 +191,7 @@ def train(
     )
     experiences: list[Experience] = []
     figures: dict[str, float] = {}
+    replay = Replay(policy, mix, settings.ptx, settings.mix_rows, settings.seed, settings.half)
     for step in loop:
         number, of_pass = divmod(step, passes)
         if of_pass == 0:
@@ -217,11 +218,9 @@ def train(
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
             loop.backward((policy_part + settings.value_weight * value_part) / loop.processes)
             figures |= {"policy": float(policy_part.detach()), "value": float(value_part.detach())}
-        if mix and settings.ptx and (own := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
-            with half_precision(settings.half):
-                replay = nll(token_logprobs(policy.model, pack(own)))
-            loop.backward(settings.ptx * replay * len(own) / settings.mix_rows)
-            figures["mix"] = float(replay.detach())
+        mixed = replay.add(loop, step)
+        if mixed is not None:
+            figures["mix"] = mixed
         loop.update(figures)
     return loop
 

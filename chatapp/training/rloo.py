@@ -41,9 +41,9 @@ from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, t
 from chatapp.training.data import SftRow
 from chatapp.training.packing import pack, per_reply, token_logprobs
 from chatapp.training.progress import Listener, silent
+from chatapp.training.replay import Replay
 from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
-from chatapp.training.run import Limits, Loop, batches
-from chatapp.training.sft import nll
+from chatapp.training.run import Limits, Loop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,8 +95,6 @@ def train(
     progress: Listener = silent,
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`."""
-    import torch
-
     source = OnPolicy(policy, sampler, scorer, prompts, guards, settings)
     loop = Loop(
         "rloo",
@@ -108,6 +106,7 @@ def train(
         limits=limits,
         progress=progress,
     )
+    replay = Replay(policy, mix, settings.mix, settings.mix_rows, settings.seed, settings.half)
     for step in loop:
         rollouts = source.draw(loop, step)
         kl, rewards = [0.0], [0.0]
@@ -120,12 +119,8 @@ def train(
         drifted = loop.mean(kl[1:])
         if source.too_far(loop, drifted):
             continue
-        replay = torch.zeros(())
-        if mix and settings.mix and (own := loop.share(batches(mix, settings.mix_rows, step, settings.seed))):
-            with half_precision(settings.half):
-                replay = nll(token_logprobs(policy.model, pack(own)))
-            loop.backward(settings.mix * replay * len(own) / settings.mix_rows)
-        loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": float(replay.detach())})
+        mixed = replay.add(loop, step)
+        loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": mixed or 0.0})
     return loop
 
 
