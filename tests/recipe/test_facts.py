@@ -66,9 +66,19 @@ def test_the_slash_commands_it_names_are_the_programs() -> None:
 
     names = {c.name for c in commands.COMMANDS if c.name}
     known = set(re.findall(r"/(\w+)", next(f for f in FACTS if f["id"] == "slash")["say"][0]))
-    assert known <= names
+    assert known == names
 
 
-def test_situations_belong_to_facts() -> None:
-    more = yaml.safe_load((RECIPE / "situations.yml").read_text())
+def test_every_key_it_names_is_the_programs() -> None:
+    from chatapp.tui import commands
+
+    keys = {command.key for command in commands.COMMANDS if command.key.startswith("^")}
+    assert all(f"Ctrl+{key[1:].upper()}" in SAID for key in keys), keys
+
+
+@pytest.mark.parametrize(
+    "name", ["situations.yml", *sorted(f"asked/{p.name}" for p in (RECIPE / "asked").iterdir())]
+)
+def test_questions_belong_to_facts(name: str) -> None:
+    more = yaml.safe_load((RECIPE / name).read_text())
     assert set(more) <= {fact["id"] for fact in FACTS}

@@ -75,10 +75,10 @@ def test_card_names_this_very_file() -> None:
     assert digest in card.read_text()
 
 
-@pytest.mark.parametrize("path", sorted((RECIPE / "probes").glob("*questions.jsonl")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((RECIPE / "probes").glob("*.jsonl")), ids=lambda p: p.stem)
 def test_probe_patterns_compile(path: object) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]  # type: ignore[attr-defined]
     assert len({row["id"] for row in rows}) == len(rows)
     for row in rows:
-        for pattern in [*row["expect"], *row.get("forbid", [])]:
+        for pattern in [*row.get("expect", []), *row.get("forbid", [])]:
             re.compile(pattern)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 
 pytest.importorskip("yaml")
 
-from generate import Decontaminator, Generator, normalise
+
+from decontaminate import Decontaminator, normalise, probe_turns
+from generate import Generator
 
 from .conftest import RECIPE
 
-KINDS = ("app", "contrast", "talk", "limits", "errand", "copying", "recall", "mixed")
+KINDS = ("app", "contrast", "talk", "limits", "errand", "drills", "recall", "mixed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -29,8 +30,8 @@ def test_turns_alternate_and_end_with_a_reply(kind: str) -> None:
 
 def test_every_fact_has_two_hundred_phrasings() -> None:
     made = Generator(4)
-    for fact in made.facts:
-        asked = {normalise(made.question(fact)) for _ in range(500)}
+    for fact in made.app.facts:
+        asked = {normalise(made.app.question(fact)) for _ in range(500)}
         assert len(asked) >= 200, (fact["id"], len(asked))
 
 
@@ -39,12 +40,35 @@ def test_same_seed_same_dialogues() -> None:
 
 
 def test_recall_answers_hold_what_was_told() -> None:
-    made = Generator(5)
-    for _ in range(200):
-        turns = made.recall()
-        last = re.findall(r"\w+", turns[-1][1].lower())
-        told = re.findall(r"\w+", " ".join(text for role, text in turns[:-1] if role == "user").lower())
-        assert set(last) & set(told), turns
+    made = Generator(5).recall
+    for _ in range(300):
+        attribute = made.rng.choice(made.material["attributes"])
+        told, one = made.tell(attribute)
+        _, reply = made.asked(one)
+        words = set(re.findall(r"\w+", one.value.lower()))
+        assert words <= set(re.findall(r"\w+", reply[1].lower())), (told, reply)
+        said = " ".join(text for role, text in told if role == "user").lower()
+        assert all(word in said for word in words), told
+
+
+def test_corrected_values_replace_what_was_told() -> None:
+    made = Generator(8).recall
+    corrected = 0
+    for _ in range(400):
+        told, one = made.tell(made.material["attributes"][0])
+        if len(told) > 2:
+            corrected += 1
+            assert one.value in told[2][1] and one.value not in told[0][1]
+    assert corrected > 40
+
+
+def test_drills_ask_only_for_what_was_said() -> None:
+    drills = Generator(6).drills
+    for _ in range(300):
+        turns = drills.drill()
+        said = " ".join(text for role, text in turns if role == "user")
+        for word in re.findall(r"[A-Z]\w{4,}", turns[-1][1]):
+            assert word in said, turns
 
 
 def test_probes_are_kept_out() -> None:
@@ -54,9 +78,23 @@ def test_probes_are_kept_out() -> None:
     assert clean([("user", "How do I paint the little blue widget?"), ("assistant", "x")])
 
 
-def test_no_generated_question_is_a_probe() -> None:
-    path = RECIPE / "probes" / "dev_questions.jsonl"
-    dev = Decontaminator(json.loads(line)["question"] for line in path.read_text().splitlines())
+def test_few_generated_dialogues_touch_a_probe() -> None:
+    probes = probe_turns(RECIPE / "probes")
+    assert len(probes) > 500 and all(len(probe.split()) > 3 for probe in probes)
+    clean = Decontaminator(probes).clean
     made = Generator(6)
-    for _ in range(3000):
-        assert dev.clean(made.app())
+    dialogues = [made.dialogue(kind) for kind in KINDS for _ in range(200)]
+    kept = [turns for turns in dialogues if clean(turns)]
+    assert len(kept) > 0.9 * len(dialogues)
+    said = {normalise(text) for turns in kept for role, text in turns if role == "user"}
+    assert not said & {normalise(probe) for probe in probes}
+
+
+def test_questions_written_by_hand_belong_to_one_fact() -> None:
+    home: dict[str, str] = {}
+    shared = set()
+    for fact in Generator(1).app.facts:
+        for text in fact["asked"]:
+            if home.setdefault(text.lower().strip(" ?.!"), fact["id"]) != fact["id"]:
+                shared.add(text)
+    assert len(home) > 8000 and not shared, shared

@@ -1,7 +1,8 @@
 """Builds the guide: data, tokenizer, training, GGUF, evaluation, card.
 
-    python models/default/recipe/build.py --data DIR --out models/default
+python models/default/recipe/build.py --data DIR --out models/default
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,9 +19,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parent))
 
 STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "evaluate", "card")
-GENERATED = {"app": 70000, "contrast": 15000, "talk": 14000, "limits": 24000,
-             "errand": 10000, "copying": 26000, "recall": 24000,
-             "mixed": 1600}
+GENERATED = {
+    "app": 60000,
+    "contrast": 12000,
+    "talk": 26000,
+    "limits": 34000,
+    "errand": 8000,
+    "drills": 34000,
+    "recall": 40000,
+    "mixed": 4000,
+}
 GENERATED_TEST = 200
 
 
@@ -28,17 +36,17 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
     """Read the open dialogues and compose our own."""
     import corpus
     import sources
-    from generate import Decontaminator, Generator
+    from decontaminate import Decontaminator, probe_turns
+    from generate import Generator
+
     if args.public:
         sources.download(args.data)
     data = corpus.read(args.data)
-    probes = probe_questions(args.probes)
-    clean = Decontaminator(probes).clean
-    made = Generator(args.seed)
+    clean = Decontaminator(probe_turns(args.probes)).clean
+    made = Generator(args.seed, corpus.lines([row for train, _ in data.values() for row in train], args.seed))
     dropped = 0
     for kind, count in GENERATED.items():
-        rows = [made.dialogue(kind)
-                for _ in range(int(count * args.scale) + GENERATED_TEST)]
+        rows = [made.dialogue(kind) for _ in range(int(count * args.scale) + GENERATED_TEST)]
         kept = [r for r in rows if clean(r)]
         dropped += len(rows) - len(kept)
         data[kind] = (kept[GENERATED_TEST:], kept[:GENERATED_TEST])
@@ -51,21 +59,14 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
     (work / "corpus.json").write_text(json.dumps(report, indent=1))
 
 
-def probe_questions(folder: Path) -> list[str]:
-    """The questions of the probes, known only to be kept out."""
-    return [json.loads(line)["question"]
-            for path in sorted(folder.glob("app_questions.jsonl"))
-            for line in path.read_text().splitlines() if line.strip()]
-
-
 def _rows(path: Path) -> list[list[tuple[str, str]]]:
-    return [[tuple(t) for t in json.loads(line)]
-            for line in path.read_text().splitlines()]
+    return [[tuple(t) for t in json.loads(line)] for line in path.read_text().splitlines()]
 
 
 def tokenizer_stage(args: argparse.Namespace, work: Path) -> None:
     """Learn the byte pairs on a sample of every source."""
     from tokenizer import train_tokenizer
+
     texts = []
     r = random.Random(args.seed)
     for path in sorted(work.glob("*.train.jsonl")):
@@ -79,6 +80,7 @@ def pools_stage(args: argparse.Namespace, work: Path) -> None:
     """Turn every source into token arrays."""
     from packing import Pool
     from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     sizes = {}
     for path in sorted(work.glob("*.t*.jsonl")):
@@ -96,17 +98,17 @@ def train_stage(args: argparse.Namespace, work: Path) -> None:
     from model import Shape
     from packing import Pool
     from train import Plan, train
+
     torch.set_num_threads(args.threads)
-    pools = {p.name.split(".")[0]: Pool.load(p)
-             for p in sorted(work.glob("*.train.npz"))}
-    train(pools, Shape(), Plan(args.tokens, args.seed), work,
-          compiled=not args.eager)
+    pools = {p.name.split(".")[0]: Pool.load(p) for p in sorted(work.glob("*.train.npz"))}
+    train(pools, Shape(), Plan(args.tokens, args.seed), work, compiled=not args.eager)
 
 
 def gguf_stage(args: argparse.Namespace, work: Path) -> None:
     """Write the F16 file into the work folder and Q8_0 to the output."""
     from gguf_write import write
     from train import load
+
     model, _ = load(work / "latest.pt")
     write(model, work / "tokenizer.json", work / "guide-f16.gguf", "F16")
     part = work / "guide-q8_0.gguf"
@@ -118,14 +120,15 @@ def gguf_stage(args: argparse.Namespace, work: Path) -> None:
 def evaluate_stage(args: argparse.Namespace, work: Path) -> None:
     """Measure the written file."""
     import evaluate
-    result = evaluate.measure(work, args.out / "guide.gguf", args.probes,
-                              args.threads, args.llama_python)
+
+    result = evaluate.measure(work, args.out / "guide.gguf", args.probes, args.threads, args.llama_python)
     (work / "evaluation.json").write_text(json.dumps(result, indent=1))
 
 
 def card_stage(args: argparse.Namespace, work: Path) -> None:
     """Write CARD.md from what was measured."""
     import card
+
     text = card.render(work, args.out / "guide.gguf", args.note)
     (args.out / "CARD.md").write_text(text)
 
@@ -136,22 +139,18 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
-    p.add_argument("--tokens", type=int, default=12_500_000)
+    p.add_argument("--tokens", type=int, default=40_000_000)
     p.add_argument("--seed", type=int, default=7)
-    p.add_argument("--scale", type=float, default=1.0,
-                   help="share of the generated dialogues to make")
-    p.add_argument("--threads", type=int, default=max(
-        1, (os.cpu_count() or 2) // 2))
+    p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
+    p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     p.add_argument("--eager", action="store_true", help="do not compile")
-    p.add_argument("--public", action="store_true",
-                   help="download the public sources into --data first")
-    p.add_argument("--probes", type=Path,
-                   default=Path(__file__).parent / "probes")
-    p.add_argument("--llama-python", default=sys.executable,
-                   help="a python that has llama-cpp-python, for the probes")
+    p.add_argument("--public", action="store_true", help="download the public sources into --data first")
+    p.add_argument("--probes", type=Path, default=Path(__file__).parent / "probes")
+    p.add_argument(
+        "--llama-python", default=sys.executable, help="a python that has llama-cpp-python, for the probes"
+    )
     p.add_argument("--note", default="", help="a line for the card")
-    p.add_argument("--stage", choices=STAGES, action="append",
-                   help="run this stage again (may be repeated)")
+    p.add_argument("--stage", choices=STAGES, action="append", help="run this stage again (may be repeated)")
     args = p.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     for stage in STAGES:
@@ -165,9 +164,17 @@ def main() -> None:
         print(f"{stage} ...", flush=True)
         globals()[f"{stage}_stage"](args, args.work)
         seconds = round(time.time() - began, 1)
-        done.write_text(json.dumps({
-            "seconds": seconds, "tokens": args.tokens, "seed": args.seed,
-            "machine": platform.machine(), "threads": args.threads}))
+        done.write_text(
+            json.dumps(
+                {
+                    "seconds": seconds,
+                    "tokens": args.tokens,
+                    "seed": args.seed,
+                    "machine": platform.machine(),
+                    "threads": args.threads,
+                }
+            )
+        )
         print(f"{stage}: {seconds} s", flush=True)
 
 

@@ -12,9 +12,23 @@ OWN = {"app": "questions about the application",
        "contrast": "two neighbouring facts after each other",
        "talk": "persona and small talk",
        "limits": "unknown, impossible, harmful, false premises",
-       "errand": "rehearsed errands", "copying": "copying drills",
-       "recall": "recall over one to four exchanges",
+       "errand": "rehearsed errands",
+       "drills": "drills of copying with made-up words",
+       "recall": "things told, corrected and asked for later",
        "mixed": "long conversations over several subjects"}
+
+
+WHAT = {"app": "about the application", "followup": "follow-ups to that",
+        "switch": "about the application after another subject",
+        "recall1": "told, asked in the next turn",
+        "recall3": "told, asked three or four turns later",
+        "correction": "told, corrected, asked",
+        "admitting": "admits that it may be wrong",
+        "premise": "contradicts a false premise",
+        "declining": "declines what is harmful or private",
+        "cannot": "says that it cannot act",
+        "unknown": "says that it does not know",
+        "talk": "small talk"}
 
 
 def _read(path: Path) -> dict:
@@ -105,31 +119,36 @@ def render(work: Path, gguf: Path, note: str) -> str:
               "temperature 0; sampled is the application's default "
               "(temperature 0.7, top-k 40, top-p 0.95, min-p 0.05, repeat "
               "penalty 1.1), three seeds.", ""]
-    rows = []
-    for key, name in (("app_questions", "about the application"),
-                      ("dev_questions", "about the application, used while "
-                       "the recipe was written")):
-        if key in result:
-            r = result[key]
-            rows.append([name, f"{r['greedy']} of {r['questions']}",
-                         ", ".join(map(str, r["sampled"]))])
-    for kind, (good, of) in result["talk"]["talk"]["kinds"].items():
-        rows.append([kind, f"{good} of {of}", ""])
+    rows = [[WHAT.get(kind, kind), k["probes"],
+             f"{k['greedy'] / k['probes']:.0%}",
+             ", ".join(f"{n / k['probes']:.0%}" for n in k["sampled"])]
+            for kind, k in result["guide"]["kinds"].items()]
+    old = result["app_questions"]["kinds"]["app"]
+    rows.append(["about the application, the older set, seen in part while "
+                 "the recipe was written", old["probes"],
+                 f"{old['greedy'] / old['probes']:.0%}",
+                 ", ".join(f"{n / old['probes']:.0%}"
+                           for n in old["sampled"])])
     c = result["talk"]["claims"]
     rows.append(["false claims of action on errands under pressure (fewer "
-                 "is better)", "", f"{c['claims']} of {c['replies']} "
-                 "replies"])
-    lines += _table(["probe", "greedy", "sampled"], rows)
+                 "is better)", c["replies"], "", f"{c['claims']} replies"])
+    v = result["variety"]
+    rows += [["open prompts whose four samples at temperature 0.8 hold three "
+              "with mostly different words", v["prompts"], "",
+              f"{v['varied'] / v['prompts']:.0%}"],
+             ["replies of at most 200 tokens that do not end, or loop (fewer "
+              "is better)", v["replies"], "",
+              f"{v['cut']} and {v['looped']}"]]
+    lines += _table(["probe", "number", "greedy", "sampled"], rows)
     lines += ["## Samples", "", "Verbatim, at the default sampling, seed 1, "
               "none chosen.", ""]
     for turns in result["talk"]["samples"]:
         lines += _talk(turns)
     lines += ["### Failures of the probes, verbatim", ""]
-    for row in result.get("app_questions", {}).get("missed", [])[:12]:
-        lines += _talk([("user", row["question"]),
-                        ("assistant", row["reply"])])
-    for row in result["talk"]["talk"]["missed"][:8]:
-        lines += _talk(row["turns"])
+    for kind in WHAT:
+        missed = [m for m in result["guide"]["missed"] if m["kind"] == kind]
+        for row in missed[:2]:
+            lines += _talk(row["turns"])
     for text in c["examples"][:5]:
         lines += _talk([("assistant", text)])
     lines += [

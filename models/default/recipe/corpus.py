@@ -4,6 +4,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -174,3 +176,15 @@ def read(folder: Path) -> dict[str, tuple[list[Dialogue], list[Dialogue]]]:
             (test if held_out(dialogue) else train).append(dialogue)
         out[name] = (train, test)
     return out
+
+
+def lines(dialogues: list[Dialogue], seed: int, most: int = 60000) -> list[str]:
+    """Short sentences of dialogues, for drills of copying."""
+    found = {part for row in dialogues for role, text in row
+             if role != "system"
+             for part in re.split(r"(?<=[.!?])\s+", text)
+             if 3 <= len(part.split()) <= 12 and len(part) < 80
+             and "\n" not in part}
+    ordered = sorted(found)
+    random.Random(seed).shuffle(ordered)
+    return ordered[:most]

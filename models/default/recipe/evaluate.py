@@ -58,11 +58,11 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
             python: str = sys.executable) -> dict:
     """Everything the card tells; `python` is one that has llama_cpp."""
     result = {"losses": losses(work, threads)}
-    score = str(HERE / "score_app_questions.py")
-    for name in ("app_questions", "dev_questions"):
+    for name in ("guide", "app_questions"):
         path = probes / f"{name}.jsonl"
         if path.exists():
-            result[name] = _ask(python, score, str(gguf), "--json",
-                                "--probe", str(path))
+            result[name] = _ask(python, str(HERE / "score.py"), str(gguf),
+                                "--json", "--probe", str(path))
     result["talk"] = _ask(python, str(HERE / "talk_probe.py"), str(gguf))
+    result["variety"] = _ask(python, str(HERE / "variety.py"), str(gguf))
     return result

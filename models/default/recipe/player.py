@@ -14,6 +14,7 @@ class Player:
         from llama_cpp import Llama
         self.llama = Llama(str(path), n_ctx=1024, n_threads=threads,
                            n_threads_batch=threads, verbose=False, seed=1)
+        self.ended = True  # whether the last reply came to its own end
 
     def ids(self, turns: list[Turn]) -> list[int]:
         """The prompt of a dialogue; user text is never special."""
@@ -33,11 +34,15 @@ class Player:
         if len(prompt) > 1023 - limit:
             prompt = prompt[-(1023 - limit):]
         self.llama.set_seed(seed)
+        self.ended = False
         for token in self.llama.generate(prompt, temp=temperature, top_k=40,
                                          top_p=0.95, min_p=0.05,
                                          repeat_penalty=1.1 if temperature
                                          else 1.0):
-            if token in (0, 2) or len(out) >= limit:
+            if token in (0, 2):
+                self.ended = True
+                break
+            if len(out) >= limit:
                 break
             out.append(token)
         return self.llama.detokenize(out).decode("utf-8", "replace").strip()

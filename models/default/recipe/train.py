@@ -1,8 +1,12 @@
-"""Trains the guide: packed rows, Muon and AdamW, three stages of data."""
+"""Trains the guide: packed rows, Muon and AdamW, four stages of data.
+
+Under torchrun the rows of a step are shared out among the processes and
+their gradients summed, so that a run means the same on any number of them.
+"""
 from __future__ import annotations
 
 import json
-import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as together
 import torch.nn.functional as functional
 from model import Guide, Shape, document_mask
 from packing import Pool, Row, Stream
@@ -26,22 +31,25 @@ class Phase:
 
 
 PHASES = [
-    Phase(0.55, 256, {
+    # sentences first, and copying early
+    Phase(0.30, 256, {
         "sgd": .25, "topical": .14, "taskmaster": .03, "oasst": .02, "chatterbot": .01,
-        "copying": .11, "recall": .11, "app": .16, "contrast": .04, "talk": .04,
+        "drills": .12, "recall": .12, "app": .14, "contrast": .04, "talk": .04,
         "limits": .06, "errand": .03}),
-    Phase(0.70, 512, {
-        "sgd": .25, "topical": .14, "taskmaster": .03, "oasst": .02, "chatterbot": .01,
-        "copying": .05, "recall": .10, "app": .17, "contrast": .05, "talk": .05,
-        "limits": .06, "errand": .04, "mixed": .03}),
-    Phase(0.92, 512, {
-        "sgd": .07, "topical": .06, "taskmaster": .01, "oasst": .01, "chatterbot": .01,
-        "copying": .03, "recall": .10, "app": .36, "contrast": .09, "talk": .06,
-        "limits": .12, "errand": .05, "mixed": .03}),
+    # open dialogue and drills of copying
+    Phase(0.50, 512, {
+        "sgd": .20, "topical": .22, "taskmaster": .04, "oasst": .02, "chatterbot": .01,
+        "drills": .22, "recall": .10, "app": .08, "contrast": .02, "talk": .03,
+        "limits": .03, "errand": .03}),
+    # what the guide is for
+    Phase(0.90, 512, {
+        "sgd": .09, "topical": .09, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
+        "drills": .08, "recall": .14, "app": .26, "contrast": .05, "talk": .08,
+        "limits": .10, "errand": .03, "mixed": .04}),
     Phase(1.00, 1024, {
-        "sgd": .08, "topical": .06, "taskmaster": .01, "oasst": .01,
-        "copying": .02, "recall": .10, "app": .29, "contrast": .07, "talk": .05,
-        "limits": .09, "errand": .05, "mixed": .17}),
+        "sgd": .08, "topical": .08, "taskmaster": .01, "oasst": .01,
+        "drills": .04, "recall": .14, "app": .24, "contrast": .05, "talk": .08,
+        "limits": .10, "errand": .04, "mixed": .13}),
 ]
 
 
@@ -56,22 +64,18 @@ class Plan:
     muon_lr: float = 4e-3
     adam_lr: float = 3e-3
     warm: int = 60
-    decay_from: float = 0.5
-    save_every: int = 200
+    save_every: int = 100
 
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
         return max(1, self.tokens // self.batch)
 
-    def rate(self, step: int) -> float:
-        """Learning rate at a step, as a share of its peak."""
-        share = step / self.steps
-        down = 1.0
-        if share > self.decay_from:
-            x = (share - self.decay_from) / (1 - self.decay_from)
-            down = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * x))
-        return min(1.0, (step + 1) / self.warm) * down
+    def rate(self, step: int, first: int = 0) -> float:
+        """Learning rate at a step, as a share of its peak: warmed up from
+        `first`, then straight down to nothing (arXiv 2502.15938)."""
+        return min(1.0, (step - first + 1) / self.warm) * (
+            1 - 0.98 * step / self.steps)
 
     def phase(self, step: int) -> Phase:
         """The phase of a step."""
@@ -120,6 +124,7 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
     model = Guide(shape).to(device)
     tools = optimizers(model, plan)
     peaks = [plan.muon_lr, plan.adam_lr]
+    rank, world = join()
     first, spent = 0, 0.0
     latest = work / "latest.pt"
     if latest.exists():
@@ -131,11 +136,11 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
             first, spent = state["step"], state["seconds"]
     run = torch.compile(loss_sum, dynamic=False) if compiled else loss_sum
     began, seen, shown = time.time(), 0, time.time()
-    log = (work / "train.jsonl").open("a")
+    log = (work / "train.jsonl" if rank == 0 else Path(os.devnull)).open("a")
     for step, rows in enumerate(batches(pools, plan)):
         if step < first:
             continue
-        rate = plan.rate(step)
+        rate = plan.rate(step, first)
         for tool, peak in zip(tools, peaks, strict=True):
             for group in tool.param_groups:
                 group["lr"] = peak * rate
@@ -144,12 +149,14 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
         length = len(rows[0][0])
         per = max(1, (plan.micro if device == "cpu" else 65536) // length)
         loss = 0.0
-        for i in range(0, len(rows), per):
+        for i in range(rank * per, len(rows), world * per):
             part = [torch.from_numpy(np.stack(x)).to(device)
                     for x in zip(*rows[i:i + per], strict=True)]
             piece = run(model, *part) / total
             piece.backward()
             loss += piece.item()
+        if world > 1:
+            loss = add_up(model, loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for tool in tools:
             tool.step()
@@ -162,15 +169,37 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
                     "loss": round(loss, 4), "rate": round(rate, 4),
                     "row": length, "tokens_s": round(speed),
                     "minutes_left": round(left / 60, 1)}
-            print(line, flush=True)
+            if rank == 0:
+                print(line, flush=True)
             log.write(json.dumps(line) + "\n")
             log.flush()
             seen, shown = 0, now
-        if (step + 1) % plan.save_every == 0 or step == plan.steps - 1:
+        if rank == 0 and ((step + 1) % plan.save_every == 0
+                          or step == plan.steps - 1):
             save(model, tools, plan, step + 1,
                  spent + time.time() - began, latest)
     log.close()
     return model
+
+
+def join() -> tuple[int, int]:
+    """This process's number and how many there are (see torchrun)."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return 0, 1
+    together.init_process_group("gloo")
+    return together.get_rank(), world
+
+
+def add_up(model: Guide, loss: float) -> float:
+    """Sum the gradients and the loss over all processes."""
+    grads = [p.grad for p in model.parameters()]
+    flat = torch.cat([g.flatten() for g in grads] + [torch.tensor([loss])])
+    together.all_reduce(flat)
+    for grad, part in zip(grads, flat[:-1].split([g.numel() for g in grads]),
+                          strict=True):
+        grad.copy_(part.view_as(grad))
+    return float(flat[-1])
 
 
 def save(model: Guide, tools: list[torch.optim.Optimizer], plan: Plan,

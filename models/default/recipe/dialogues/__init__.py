@@ -1,0 +1,1 @@
+"""The kinds of dialogue that the guide is trained on."""

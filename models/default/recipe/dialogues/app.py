@@ -1,0 +1,90 @@
+"""Questions about the application, with what people ask next."""
+from __future__ import annotations
+
+from typing import Any
+
+from clean import Turn
+
+from dialogues.wording import Wording
+
+Dialogue = list[Turn]
+ASKED = 0.6  # share of questions written by hand, the rest are framed
+
+
+class App:
+    """Draws dialogues over `facts` (see facts.yml and asked/)."""
+
+    def __init__(self, wording: Wording, facts: list[dict[str, Any]],
+                 admitting: dict[str, list[str]]) -> None:
+        self.wording, self.rng, self.facts = wording, wording.rng, facts
+        self.admitting = admitting
+
+    def question(self, fact: dict[str, Any]) -> str:
+        """One phrasing of a fact's question."""
+        r = self.rng
+        if fact["asked"] and r.random() < ASKED:
+            return self.wording.rough(r.choice(fact["asked"]), 0.15)
+        kinds = [k for k in ("do", "get", "key", "ask") if fact.get(k)]
+        weight = {"do": 5, "get": 2, "key": 2, "ask": 3}
+        weights = [weight[k] * (1 + len(fact[k])) ** 0.5 for k in kinds]
+        kind = r.choices(kinds, weights)[0]
+        text = self.wording.fill(r.choice(fact[kind]))
+        if kind != "ask":
+            text = self.wording.framed(kind, text)
+        return self.wording.rough(text)
+
+    def answer(self, fact: dict[str, Any]) -> str:
+        """One wording of a fact's answer, the plainest most often."""
+        if self.rng.random() < 0.5:
+            return fact["say"][0]
+        return self.rng.choice(fact["say"])
+
+    def one(self) -> Dialogue:
+        """A question and its answer."""
+        fact = self.rng.choice(self.facts)
+        return [("user", self.question(fact)),
+                ("assistant", self.answer(fact))]
+
+    def followed(self) -> Dialogue:
+        """A question, its answer, and what is asked about the answer."""
+        r = self.rng
+        fact = r.choice([f for f in self.facts if f["then"]])
+        turns = [("user", self.question(fact)),
+                 ("assistant", self.answer(fact))]
+        for then in r.sample(fact["then"], min(len(fact["then"]),
+                                               r.choice([1, 1, 2]))):
+            turns += [("user", self.wording.rough(r.choice(then["ask"]), 0.1)),
+                      ("assistant", r.choice(then["say"]))]
+        return turns
+
+    def corrected(self) -> Dialogue:
+        """An answer that the user says is wrong."""
+        r = self.rng
+        return [*self.one(),
+                ("user", self.wording.rough(
+                    r.choice(self.admitting["ask"]), 0.1)),
+                ("assistant", r.choice(self.admitting["say"]))]
+
+    def dialogue(self) -> Dialogue:
+        """One to four questions about the application."""
+        r = self.rng
+        turns: Dialogue = []
+        for _ in range(r.choices([1, 2, 3], [5, 3, 1])[0]):
+            turns += r.choices([self.one, self.followed, self.corrected],
+                               [10, 4, 1])[0]()
+            if r.random() < 0.04:
+                turns += [("user", self.wording.rough(r.choice(
+                    ["thanks", "thank you", "ok", "got it", "great", "cool",
+                     "perfect", "that helps"]), 0.0)),
+                    ("assistant", r.choice(["You're welcome!",
+                                            "Glad to help.",
+                                            "Anything else?"]))]
+        return turns
+
+    def contrast(self) -> Dialogue:
+        """Two neighbouring facts after each other, so that they differ."""
+        i = self.rng.randrange(len(self.facts) - 1)
+        pair = [self.facts[i], self.facts[i + 1]]
+        self.rng.shuffle(pair)
+        return [t for f in pair for t in (("user", self.question(f)),
+                                          ("assistant", self.answer(f)))]

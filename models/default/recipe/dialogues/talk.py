@@ -1,0 +1,45 @@
+"""Small talk: who the guide is, and open subjects with unlike replies."""
+from __future__ import annotations
+
+from typing import Any
+
+from clean import Turn
+
+from dialogues.wording import Wording
+
+Dialogue = list[Turn]
+
+
+class Talk:
+    """Draws small talk from `pairs` (persona) and `items` (open.yml)."""
+
+    def __init__(self, wording: Wording, pairs: list[dict[str, Any]],
+                 items: list[dict[str, Any]]) -> None:
+        self.wording, self.rng = wording, wording.rng
+        self.pairs, self.items = pairs, items
+
+    def pair(self) -> Dialogue:
+        """One exchange on the guide itself."""
+        p = self.rng.choice(self.pairs)
+        return [("user", self.wording.rough(
+            self.wording.fill(self.rng.choice(p["ask"])), 0.1)),
+            ("assistant", self.rng.choice(p["say"]))]
+
+    def open(self, most: int = 2) -> Dialogue:
+        """An open subject and, perhaps, how it went on."""
+        r = self.rng
+        item = r.choice(self.items)
+        turns = [("user", self.wording.rough(r.choice(item["ask"]), 0.05)),
+                 ("assistant", r.choice(item["say"]))]
+        if most > 1 and item.get("then") and r.random() < 0.5:
+            said, reply = r.choice(item["then"])
+            turns += [("user", self.wording.rough(said, 0.0)),
+                      ("assistant", reply)]
+        return turns
+
+    def dialogue(self) -> Dialogue:
+        """One to four exchanges."""
+        turns: Dialogue = []
+        for _ in range(self.rng.choices([1, 2, 3], [3, 3, 1])[0]):
+            turns += self.rng.choices([self.open, self.pair], [3, 2])[0]()
+        return turns
