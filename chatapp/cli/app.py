@@ -9,14 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from chatapp.cli import adapters, ask, doctor, eval, history, models, rank, rankings, train
-from chatapp.cli.arguments import ModelOption, choose_demo, house_of, is_terminal, with_optional_value
+from chatapp.cli import adapters, ask, bench, doctor, eval, history, models, rank, rankings, train
+from chatapp.cli.arguments import (
+    AdapterOption,
+    ModelOption,
+    choose_demo,
+    house_of,
+    is_terminal,
+    with_optional_value,
+)
 from chatapp.cli.output import note
 from chatapp.core.errors import ChatappError, UsageError
 
 _TEXT = "chatapp.text"
-_COMING = ("bench",)
-"""Commands of a later version. They are kept from being taken for the first message of a chat."""
 
 
 class ChatByDefault(TyperGroup):
@@ -30,22 +35,14 @@ class ChatByDefault(TyperGroup):
         # After `--` every word is text, also one that is a command's name.
         is_text = "--" in args and words == args[args.index("--") + 1 :]
         if words and (is_text or words[0] not in self.commands):
-            if not is_text:
-                self._refuse_coming(words[0])
-                if len(words) == 1:
-                    self._refuse_typo(words[0])
+            if not is_text and len(words) == 1:
+                self._refuse_typo(words[0])
             ctx.allow_interspersed_args = True
             super().parse_args(ctx, args)
             ctx.meta[_TEXT] = " ".join([*ctx._protected_args, *ctx.args])
             ctx._protected_args, ctx.args = [], []
             return []
         return super().parse_args(ctx, args)
-
-    def _refuse_coming(self, word: str) -> None:
-        if word in _COMING:
-            hint = "`chatapp rankings export` writes files that TRL trains on"
-            tell(ChatappError(f"this version has no {word!r} command yet", hint))
-            raise typer.Exit(1)
 
     def _refuse_typo(self, word: str) -> None:
         close = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75)
@@ -103,10 +100,7 @@ def _version(wanted: bool) -> None:
 def chat(
     ctx: typer.Context,
     model: ModelOption = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
-    ] = None,
+    adapter: AdapterOption = None,
     system: Annotated[
         str | None,
         typer.Option("-s", "--system", metavar="TEXT", help="System prompt of a new conversation."),
@@ -166,6 +160,7 @@ app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(models.app, name="models")
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 

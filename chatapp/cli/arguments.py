@@ -19,6 +19,11 @@ ModelOption = Annotated[
     typer.Option("-m", "--model", metavar="NAME", help="Name of a model, or the path of a GGUF file."),
 ]
 
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
+]
+
 _DEMO = "chatapp.demo"
 
 

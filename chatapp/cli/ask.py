@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from chatapp.cli.arguments import ModelOption, choose_demo, conversation_of, house_of, with_optional_value
+from chatapp.cli.arguments import (
+    AdapterOption,
+    ModelOption,
+    choose_demo,
+    conversation_of,
+    house_of,
+    with_optional_value,
+)
 from chatapp.cli.output import note, say, say_json
 from chatapp.core.errors import ChatappError, UsageError
 
@@ -36,10 +43,7 @@ def ask(
         list[str] | None, typer.Argument(metavar="TEXT", help="The message; piped input is put before it.")
     ] = None,
     model: ModelOption = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
-    ] = None,
+    adapter: AdapterOption = None,
     system: Annotated[
         str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
     ] = None,

@@ -74,6 +74,8 @@ class Request:
     first_lane: int = 0
     """Added to the lane number when the seed of a lane is made: replaces one duplicate lane without
     repeating the others."""
+    past_end: bool = False
+    """Write on to `max_tokens` where the reply has ended, so that its length is known: to measure speed."""
 
 
 @dataclass(frozen=True, slots=True)

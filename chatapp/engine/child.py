@@ -144,6 +144,11 @@ class Child:
         return EngineDied(f"the engine ended (exit code {code})")
 
 
+def environment() -> dict[str, str]:
+    """Of a process that runs llama.cpp: its idle threads sleep, its death leaves a trace in the log."""
+    return {"OMP_WAIT_POLICY": "passive", "PYTHONFAULTHANDLER": "1", **os.environ}
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -154,7 +159,6 @@ def _signal_name(number: int) -> str:
 def _spawn(log: Path | None) -> subprocess.Popen[bytes]:
     """The process, in a session of its own so that Ctrl+C in the terminal does not reach it."""
     root = str(Path(chatapp.__file__).resolve().parent.parent)
-    environment = {"OMP_WAIT_POLICY": "passive", "PYTHONFAULTHANDLER": "1", **os.environ}
     with contextlib.ExitStack() as stack:
         errors: int = subprocess.DEVNULL
         if log is not None:
@@ -169,7 +173,7 @@ def _spawn(log: Path | None) -> subprocess.Popen[bytes]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment,
+                env=environment(),
                 start_new_session=True,
             )
         except OSError as error:

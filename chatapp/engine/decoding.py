@@ -31,6 +31,7 @@ class Job:
     dropped_turns: int
     begun: float
     """time.monotonic() when the request came in."""
+    past_end: bool = False
 
 
 def _chunks(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -159,7 +160,7 @@ class Decoder:
             for lane in running:
                 reason: FinishReason | None = "cancelled" if self._flag.is_set() else None
                 if reason is None:
-                    text, reason = self._advance(lane, most, job.begun)
+                    text, reason = self._advance(lane, job, most)
                     if text:
                         yield Delta(lane.number, text)
                 if reason is None:
@@ -182,12 +183,12 @@ class Decoder:
                 yield from self._finish(lane, "cancelled" if status == _CANCELLED else "length", job.begun)
             return
 
-    def _advance(self, lane: _Lane, most: int, begun: float) -> tuple[str, FinishReason | None]:
+    def _advance(self, lane: _Lane, job: Job, most: int) -> tuple[str, FinishReason | None]:
         """Sample one token of `lane`: the text that it completes, and why the reply ends if it does."""
         lane.token = lane.sampler.sample(self._context, lane.output)
         if lane.first is None:
-            lane.first = time.monotonic() - begun
-        if self._vocabulary.is_end(lane.token):
+            lane.first = time.monotonic() - job.begun
+        if self._vocabulary.is_end(lane.token) and not job.past_end:
             return "", "stop"
         lane.count += 1
         text = lane.text.feed(self._vocabulary.piece(lane.token))

@@ -34,14 +34,24 @@ def choose(context: LlamaContext, size: int, cache: Path, token: int) -> tuple[i
 
     `size` is that of the model file in bytes; `token` any valid token id.
     """
-    key = f"{platform.node()}|{platform.machine()}|{cores()}|{size}"
-    table = read_table(cache / _FILE)
-    match table.get(key):
+    known = chosen(size, cache)
+    if known is not None:
+        return known
+    single, many = (_fastest(context, token, tokens) for tokens in (1, _BATCH))
+    write_table(cache / _FILE, {**read_table(cache / _FILE), _key(size): [single, many]})
+    return single, many
+
+
+def chosen(size: int, cache: Path) -> tuple[int, int] | None:
+    """What `choose` found here before for a model file of `size` bytes."""
+    match read_table(cache / _FILE).get(_key(size)):
         case [int(single), int(many)] if 1 <= single <= cores() and 1 <= many <= cores():
             return single, many
-    single, many = (_fastest(context, token, tokens) for tokens in (1, _BATCH))
-    write_table(cache / _FILE, {**table, key: [single, many]})
-    return single, many
+    return None
+
+
+def _key(size: int) -> str:
+    return f"{platform.node()}|{platform.machine()}|{cores()}|{size}"
 
 
 def _fastest(context: LlamaContext, token: int, tokens: int) -> int:

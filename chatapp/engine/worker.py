@@ -296,9 +296,10 @@ class Worker:
             sampling=replace(request.sampling, max_tokens=wanted),
             lanes=request.lanes,
             first_lane=request.first_lane,
-            stop=(*request.sampling.stop, *prompt.stop),
+            stop=() if request.past_end else (*request.sampling.stop, *prompt.stop),
             dropped_turns=prompt.dropped_turns,
             begun=begun,
+            past_end=request.past_end,
         )
         for event in self._decoder.run(job):
             match event:

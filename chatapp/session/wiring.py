@@ -7,8 +7,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from chatapp.core.errors import ModelError, NotFound
+from chatapp.core.errors import EngineError, ModelError, NotFound
 from chatapp.core.paths import Paths, embedded_model, find_paths
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings, load_settings
@@ -18,6 +19,9 @@ from chatapp.library.catalogue import Catalogue
 from chatapp.session.session import Session
 from chatapp.session.stores import Stores
 from chatapp.store.database import Store
+
+if TYPE_CHECKING:
+    from chatapp.engine.tuning import TuningClient
 
 
 class House:
@@ -79,11 +83,20 @@ class House:
     def engine(self) -> Engine:
         """llama.cpp in a child process, which starts with the first model that is loaded."""
         if self._engine is None:
-            from chatapp.engine.tuning import TuningClient
-
-            self.paths.make()
-            self._engine = TuningClient(cache=self.paths.cache, log=self.paths.log)
+            self._engine = self.another_engine()
         return self._engine
+
+    def another_engine(self) -> TuningClient:
+        """llama.cpp in a child process of its own, for the caller to close.
+
+        Errors: `EngineError` where a scripted engine stands for it.
+        """
+        if self._given is not None:
+            raise EngineError("a scripted engine has no model to run", "leave out --demo")
+        from chatapp.engine.tuning import TuningClient
+
+        self.paths.make()
+        return TuningClient(cache=self.paths.cache, log=self.paths.log)
 
     def spec(self, model: str | None = None) -> ModelSpec:
         """The model named (by default the one in the settings), found and checked.

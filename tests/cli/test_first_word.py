@@ -72,8 +72,3 @@ def test_rank_needs_a_terminal_and_something_to_rank(cli: Cli, monkeypatch: pyte
     monkeypatch.setattr("chatapp.cli.rank.is_terminal", lambda: True)
     assert "nothing left to rank" in cli.fails("rank", "-k", "3")
     cli.fails("rank", "--pick", "nonsense", code=2)
-
-
-@pytest.mark.parametrize("word", ["bench"])
-def test_a_command_of_a_later_version_does_not_open_a_chat(cli: Cli, word: str) -> None:
-    assert cli.fails(word, "sft").startswith(f"error: this version has no '{word}' command yet\nhint: ")
