@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatapp.cli.arguments import house_of
+from chatapp.cli.model_files import discover, file_to_add, pull, remove
 from chatapp.cli.output import bytes_in_words, note, say, say_json, say_table
 
 if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry
 
-app = typer.Typer(help="GGUF files: list, look into, add, choose.", no_args_is_help=True)
+app = typer.Typer(
+    help="GGUF files: list, look into, find, download, add, choose, remove.", no_args_is_help=True
+)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="As `models list` shows it, or the path of a file.")
@@ -73,7 +76,9 @@ def info(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
 @app.command("add")
 def add(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A GGUF file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A GGUF file, or a name of `models discover`.")
+    ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Its name here; by default the file's.")
     ] = None,
@@ -82,11 +87,19 @@ def add(
     """Make a GGUF file choosable by name.
 
     \b
-    Example:
+    Examples:
       chatapp models add ~/Downloads/some-model.gguf --name some
+      chatapp models add llama3.2-1b
     """
-    entry = house_of(ctx).catalogue.add(file, name, copy)
+    house = house_of(ctx)
+    path, own = file_to_add(house, file)
+    entry = house.catalogue.add(path, own if name is None else name, copy)
     note(f"added {entry.name}; `chatapp models use {entry.name}` chooses it")
+
+
+app.command("pull")(pull)
+app.command("remove")(remove)
+app.command("discover")(discover)
 
 
 @app.command("use")

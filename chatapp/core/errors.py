@@ -68,3 +68,9 @@ class TrainingError(ChatappError):
     """Training that cannot start or go on: no data, no memory, no disk, numbers that are none."""
 
     hint = "see what there is to learn from with `chatapp train --dry-run`"
+
+
+class DownloadError(ChatappError):
+    """A file that could not be had from a hub. What came of it is kept."""
+
+    hint = "run the same command again; it goes on where it stopped"

@@ -23,6 +23,8 @@ _MAX_KEY = 1 << 16
 _MAX_NAME = 64
 _MAX_PAIRS = 100_000
 _MAX_TENSORS = 200_000
+_MAX_STRINGS = 8_000_000
+"""In all arrays of a file together; stepping over so many takes some seconds."""
 _ARRAY = 9
 _STRING = 8
 _SCALARS = {
@@ -227,6 +229,8 @@ class _Reader:
         self._path = path
         self._file = file
         self._arrays = arrays
+        self._strings = 0
+        """In arrays, so far."""
         self._size = os.fstat(file.fileno()).st_size
         self._buffer = b""
         self._start = 0
@@ -317,6 +321,10 @@ class _Reader:
         smallest = 8 if form is None else struct.calcsize(form)
         if count > (self._size - self._place) // smallest:
             raise _BadFile(f"it claims an array of {count} values, more than the file can hold")
+        if form is None:
+            self._strings += count
+            if self._strings > _MAX_STRINGS:
+                raise _BadFile(f"it claims {self._strings} texts in its arrays")
         if self._arrays:
             return [self._scalar(kind) for _ in range(count)]
         if form is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.core.errors import ChatappError, ModelError, NotFound, UsageError
 from chatapp.core.paths import Paths, embedded_model
-from chatapp.core.settings import Settings
+from chatapp.core.settings import Settings, load_settings
 from chatapp.library.config import set_value
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GUIDE = "guide"
 """Name of the embedded model; it stands for the file that comes with the program, wherever that lies."""
+_LONGEST_NAME = 200
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,20 @@ class CatalogueEntry:
     """Why it cannot be used, in one line; None when the header is sound."""
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of a model that was taken out of the catalogue."""
+
+    name: str
+    file: Path
+    """Where its file is, or was."""
+    deleted: bool
+    kept: bool
+    """Whether the file is still there."""
+    in_use: bool
+    """Whether the settings named it; now they name the guide."""
+
+
 class Catalogue:
     """Reads the folder anew for each question, so that a file put there by hand is found."""
 
@@ -42,22 +58,22 @@ class Catalogue:
     def list(self) -> list[CatalogueEntry]:
         """The embedded model first, then the others by name."""
         files = sorted(self._paths.models.glob("*.gguf"), key=lambda file: file.stem.casefold())
-        return [_entry(GUIDE, embedded_model(), embedded=True)] + [
-            _entry(file.stem, file) for file in files if file.stem != GUIDE
+        return [entry_of(GUIDE, embedded_model(), embedded=True)] + [
+            entry_of(file.stem, file) for file in files if file.stem != GUIDE
         ]
 
     def find(self, name_or_path: str) -> CatalogueEntry:
         """The model of this name, or the file at this path. Errors: `NotFound`."""
         if name_or_path == GUIDE:
-            return _entry(GUIDE, embedded_model(), embedded=True)
+            return entry_of(GUIDE, embedded_model(), embedded=True)
         looks_like_path = os.sep in name_or_path or name_or_path.endswith(".gguf")
         if not looks_like_path:
             file = self._paths.models / f"{name_or_path}.gguf"
             if os.path.lexists(file):
-                return _entry(name_or_path, file)
+                return entry_of(name_or_path, file)
         file = Path(name_or_path).expanduser()
         if looks_like_path and file.is_file():
-            return _entry(file.stem, file.absolute())
+            return entry_of(file.stem, file.absolute())
         raise NotFound(
             f"no model {name_or_path!r}",
             "`chatapp models list` shows what there is; a path to a GGUF file works too",
@@ -77,16 +93,17 @@ class Catalogue:
         if not file.is_file():
             raise NotFound(f"no file {file}", "give the path of a GGUF file")
         chosen = file.stem if name is None else name
-        if not chosen or chosen != Path(chosen).name or chosen.startswith("."):
-            raise UsageError(f"{chosen!r} cannot be a model's name", "use letters, digits, dots and dashes")
-        if chosen == GUIDE:
-            raise UsageError(f"{GUIDE!r} is the embedded model's name", "choose another one with --name")
-        problem = _entry(chosen, file).problem
-        if problem is not None:
-            raise ModelError(f"{file.name} cannot be used: {problem}", "choose another GGUF file")
-        target = self._paths.models / f"{chosen}.gguf"
-        if os.path.lexists(target):
-            raise UsageError(f"there is a model {chosen!r} already", "choose another name with --name")
+        target = self._target(chosen)
+        entry = entry_of(chosen, file)
+        if entry.problem is not None:
+            raise ModelError(f"{file.name} cannot be used: {entry.problem}", "choose another GGUF file")
+        if entry.header is not None and _parts(entry.header) > 1:
+            # llama.cpp finds the other parts by the name of the first, which a name of ours would hide.
+            raise ModelError(
+                f"{file.name} is one of {_parts(entry.header)} files of a model",
+                f"join them with llama-gguf-split --merge, or chat with it by its path: chatapp -m {file}",
+            )
+        self.require_free(chosen)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if copy:
             partial = target.with_suffix(".part")
@@ -97,7 +114,88 @@ class Catalogue:
                 partial.unlink(missing_ok=True)
         else:
             target.symlink_to(file)
-        return _entry(chosen, target)
+        return entry_of(chosen, target)
+
+    def require_free(self, name: str) -> None:
+        """Errors: `UsageError` where a new model cannot have this name."""
+        if os.path.lexists(self._target(name)):
+            raise UsageError(f"there is a model {name!r} already", "choose another name with --name")
+
+    def linked(self, name: str) -> Path | None:
+        """The link in the models folder that has this name; None where there is none or a file."""
+        target = self._target(name)
+        return target if target.is_symlink() else None
+
+    def _target(self, name: str) -> Path:
+        """Where a model of this name lies or will lie. Errors: `UsageError` for what cannot be a name."""
+        sound = name == Path(name).name and not name.startswith(".") and "\0" not in name
+        if not name or not sound or len(os.fsencode(name)) > _LONGEST_NAME:
+            raise UsageError(
+                f"{name[:80]!r} cannot be a model's name", "use letters, digits, dots and dashes"
+            )
+        if name == GUIDE:
+            raise UsageError(f"{GUIDE!r} is the embedded model's name", "choose another one with --name")
+        return self._paths.models / f"{name}.gguf"
+
+    def remove(self, name: str, delete_file: bool = False) -> Removed:
+        """Take a model out of the catalogue; its file goes only with `delete_file`.
+
+        A link is dropped and what it leads to stays; a file of the models folder moves to `removed/` in it,
+        where `discover` finds it. Where the settings name the model, they name the guide afterwards.
+        Errors: `NotFound`; `UsageError` for the embedded model, and where `delete_file` would reach a file
+        outside the models folder or one that another name leads to. Then nothing is changed.
+        """
+        if name == GUIDE:
+            raise UsageError("the embedded model comes with the program and stays")
+        if os.sep in name or not os.path.lexists(self._target(name)):
+            raise NotFound(
+                f"no model {name!r} in {self._paths.models}", "`chatapp models list` shows what there is"
+            )
+        target = self._target(name)
+        file = target.resolve()
+        if delete_file:
+            self._require_own(name, file)
+        if target.is_symlink():
+            target.unlink()
+            if delete_file:
+                file.unlink(missing_ok=True)
+        elif delete_file:
+            target.unlink()
+        else:
+            file = self._aside(target)
+        in_use = load_settings(self._paths.settings, {}).model in (name, str(target))
+        if in_use:
+            set_value(self._paths.settings, "model", GUIDE)
+        return Removed(name, file, deleted=delete_file, kept=file.exists(), in_use=in_use)
+
+    def _require_own(self, name: str, file: Path) -> None:
+        """Errors: `UsageError` unless `file` may be deleted with the model `name`."""
+        folder = self._paths.models.resolve()
+        if not file.is_relative_to(folder) or file == embedded_model().resolve():
+            raise UsageError(
+                f"the file of {name} is not in chatapp's own folder and is not deleted: {file}",
+                f"`chatapp models remove {name}` alone takes it out of the list",
+            )
+        others = [
+            each.stem
+            for each in self._paths.models.glob("*.gguf")
+            if each.stem != name and each.resolve() == file
+        ]
+        if others:
+            raise UsageError(
+                f"{', '.join(others)} is the same file as {name}", f"remove {others[0]} first, or both alone"
+            )
+
+    def _aside(self, target: Path) -> Path:
+        """Move a file to where it is no model any more, under a name that is free there."""
+        folder = self._paths.models / "removed"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        new, number = folder / target.name, 1
+        while os.path.lexists(new):
+            number += 1
+            new = folder / f"{target.stem}-{number}.gguf"
+        target.rename(new)
+        return new
 
     def use(self, name: str) -> CatalogueEntry:
         """Make this the model of the next start, in config.toml. Errors: `NotFound`, `ModelError`."""
@@ -111,7 +209,14 @@ class Catalogue:
         return entry
 
 
-def _entry(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:
+def _parts(header: GgufHeader) -> int:
+    """Of how many files the model is one."""
+    parts = header.metadata.get("split.count", 0)
+    return parts if isinstance(parts, int) else 0
+
+
+def entry_of(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:
+    """What the header of `path` says, or why it cannot be used."""
     from chatapp.engine.gguf import read_header, require_model
 
     header: GgufHeader | None = None
