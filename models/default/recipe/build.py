@@ -11,14 +11,17 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
-STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "evaluate", "card")
+STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "prefer",
+          "evaluate", "card")
 GENERATED = {
     "app": 60000,
     "contrast": 12000,
@@ -105,23 +108,30 @@ def train_stage(args: argparse.Namespace, work: Path) -> None:
 
 
 def gguf_stage(args: argparse.Namespace, work: Path) -> None:
-    """Write the F16 file into the work folder and Q8_0 to the output."""
+    """Write the F16 and the Q8_0 file."""
     from gguf_write import write
     from train import load
-
     model, _ = load(work / "latest.pt")
-    write(model, work / "tokenizer.json", work / "guide-f16.gguf", "F16")
-    part = work / "guide-q8_0.gguf"
-    write(model, work / "tokenizer.json", part, "Q8_0")
+    for kind in ("F16", "Q8_0"):
+        write(model, work / "tokenizer.json",
+              work / f"guide-{kind.lower()}.gguf", kind)
+
+
+def prefer_stage(args: argparse.Namespace, work: Path) -> None:
+    """Take the file through the application's own loop."""
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "guide.gguf").write_bytes(part.read_bytes())
+    subprocess.run([args.llama_python, str(HERE / "prefer.py"),
+                    "--model", str(work / "guide-q8_0.gguf"),
+                    "--out", str(args.out / "guide.gguf"),
+                    "--work", str(work / "prefer"),
+                    "--probes", str(args.probes)], check=True)
 
 
 def evaluate_stage(args: argparse.Namespace, work: Path) -> None:
-    """Measure the written file."""
+    """Measure the file before and after the preference stage."""
     import evaluate
-
-    result = evaluate.measure(work, args.out / "guide.gguf", args.probes, args.threads, args.llama_python)
+    result = evaluate.measure(work, args.out / "guide.gguf", args.probes,
+                              args.threads, args.llama_python)
     (work / "evaluation.json").write_text(json.dumps(result, indent=1))
 
 
@@ -145,9 +155,10 @@ def main() -> None:
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     p.add_argument("--eager", action="store_true", help="do not compile")
     p.add_argument("--public", action="store_true", help="download the public sources into --data first")
-    p.add_argument("--probes", type=Path, default=Path(__file__).parent / "probes")
+    p.add_argument("--probes", type=Path, default=HERE / "probes")
     p.add_argument(
-        "--llama-python", default=sys.executable, help="a python that has llama-cpp-python, for the probes"
+        "--llama-python", default=sys.executable, help="a python that has chatapp[train], for the "
+                   "preference stage and the probes"
     )
     p.add_argument("--note", default="", help="a line for the card")
     p.add_argument("--stage", choices=STAGES, action="append", help="run this stage again (may be repeated)")

@@ -18,6 +18,7 @@ OWN = {"app": "questions about the application",
        "mixed": "long conversations over several subjects"}
 
 
+FIRST = {"sgd": 1.90, "topical": 3.80, "taskmaster": 1.05}
 WHAT = {"app": "about the application", "followup": "follow-ups to that",
         "switch": "about the application after another subject",
         "recall1": "told, asked in the next turn",
@@ -46,6 +47,58 @@ def _talk(turns: list) -> list[str]:
         mark = "**You:**" if role == "user" else "**Guide:**"
         out.append(f"> {mark} " + text.replace("\n", "  \n> ") + "  ")
     return [*out, ""]
+
+
+def _shares(kind: dict) -> list[str]:
+    """Greedy and sampled shares of right replies."""
+    return [f"{kind['greedy'] / kind['probes']:.0%}",
+            ", ".join(f"{n / kind['probes']:.0%}" for n in kind["sampled"])]
+
+
+def _preference(run: dict) -> list[str]:
+    """What the application's own training did, by its gate."""
+    found = run["evaluation"]
+    rows = []
+    for name, what in (
+            ("wins", "wins over the model before, on held-out prompts"),
+            ("judge", "the judge of the wins agrees with rankings it never "
+             "saw"),
+            ("preference", "its own preference agrees with held-out "
+             "rankings"),
+            ("perplexity", "perplexity of other dialogue, times that "
+             "before")):
+        figure = found.get(name)
+        if figure and figure.get("n"):
+            rows.append([what, f"{figure['value']:.2f}",
+                         f"[{figure['low']:.2f}, {figure['high']:.2f}]",
+                         figure["n"]])
+    taken = ("accepted, and merged into the shipped file"
+             if run["accepted"] else "refused: the shipped file is the model "
+             "before it")
+    return ["## Preference stage", "",
+            f"`recipe/prefer.py`: {run['ranked']} prompts of the kinds above, "
+            "none of them a probe, four replies each from the application's "
+            "engine, ranked by a rule that knows the right answer; "
+            f"{run['edited']} had no right reply and were corrected as an "
+            "edit in the chat would. Then `chatapp train` "
+            f"({run['method']}, {run['seconds']:.0f} s). Its gate: "
+            f"{run['reason']}. The adapter was {taken}.", "",
+            *_table(["", "value", "95% interval", "n"], rows)]
+
+
+def _speed(result: dict) -> list[str]:
+    """What `chatapp bench` says of this file on the machine that built."""
+    found = result["speed"]["measures"]
+    rows = [[name.replace("_", " "), f"{m['app']['median']:.4g} {m['unit']}",
+             f"{m['llama_cpp']['median']:.4g} {m['unit']}"]
+            for name, m in found.items()]
+    rows.append(["memory of a process with the model alone",
+                 "", f"{result['talk']['memory_mib']} MiB"])
+    return ["## Speed", "",
+            "`chatapp bench` on the machine that built it, "
+            f"{result['speed']['threads'][0]} thread(s), medians, beside "
+            "llama.cpp's own loop.", "",
+            *_table(["", "chatapp", "llama.cpp alone"], rows)]
 
 
 def render(work: Path, gguf: Path, note: str) -> str:
@@ -111,35 +164,38 @@ def render(work: Path, gguf: Path, note: str) -> str:
         "contributors; chatterbot-corpus by Gunther Cox and its "
         "contributors.", ""]
     lines += ["## Held-out loss", "", "Nats a token, replies only and all "
-              "turns.", ""]
-    lines += _table(["source", "replies", "all", "tokens"],
-                    [[k, v["assistant"], v["all"], f"{v['tokens']:,}"]
-                     for k, v in loss.items()])
+              "turns. The first version (8.75M parameters, 9.4M tokens, "
+              "another tokenizer of the same size) is there to compare.", ""]
+    lines += _table(["source", "replies", "first version", "all", "tokens"],
+                    [[k, v["assistant"], FIRST.get(k, ""), v["all"],
+                      f"{v['tokens']:,}"] for k, v in loss.items()])
     lines += ["## Probes", "", "Questions that training never saw. Greedy is "
               "temperature 0; sampled is the application's default "
               "(temperature 0.7, top-k 40, top-p 0.95, min-p 0.05, repeat "
-              "penalty 1.1), three seeds.", ""]
-    rows = [[WHAT.get(kind, kind), k["probes"],
-             f"{k['greedy'] / k['probes']:.0%}",
-             ", ".join(f"{n / k['probes']:.0%}" for n in k["sampled"])]
-            for kind, k in result["guide"]["kinds"].items()]
+              "penalty 1.1), three seeds. Before is before the preference "
+              "stage.", ""]
+    before = result["before"]["kinds"]
+    rows = [[WHAT.get(kind, kind), k["probes"], *_shares(before[kind]),
+             *_shares(k)] for kind, k in result["guide"]["kinds"].items()]
     old = result["app_questions"]["kinds"]["app"]
     rows.append(["about the application, the older set, seen in part while "
-                 "the recipe was written", old["probes"],
-                 f"{old['greedy'] / old['probes']:.0%}",
-                 ", ".join(f"{n / old['probes']:.0%}"
-                           for n in old["sampled"])])
+                 "the recipe was written", old["probes"], "", "",
+                 *_shares(old)])
     c = result["talk"]["claims"]
     rows.append(["false claims of action on errands under pressure (fewer "
-                 "is better)", c["replies"], "", f"{c['claims']} replies"])
+                 "is better)", c["replies"], "", "", "",
+                 f"{c['claims']} replies"])
     v = result["variety"]
     rows += [["open prompts whose four samples at temperature 0.8 hold three "
-              "with mostly different words", v["prompts"], "",
+              "with mostly different words", v["prompts"], "", "", "",
               f"{v['varied'] / v['prompts']:.0%}"],
              ["replies of at most 200 tokens that do not end, or loop (fewer "
-              "is better)", v["replies"], "",
+              "is better)", v["replies"], "", "", "",
               f"{v['cut']} and {v['looped']}"]]
-    lines += _table(["probe", "number", "greedy", "sampled"], rows)
+    lines += _table(["probe", "number", "before: greedy", "before: sampled",
+                     "greedy", "sampled"], rows)
+    lines += _preference(_read(work / "prefer" / "preference.json"))
+    lines += _speed(result)
     lines += ["## Samples", "", "Verbatim, at the default sampling, seed 1, "
               "none chosen.", ""]
     for turns in result["talk"]["samples"]:

@@ -51,7 +51,7 @@ def _ask(python: str, *args: str) -> dict:
     """The JSON that one of the probe scripts prints."""
     done = subprocess.run([python, *args], capture_output=True, text=True,
                           check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout)
 
 
 def measure(work: Path, gguf: Path, probes: Path, threads: int,
@@ -63,6 +63,11 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
         if path.exists():
             result[name] = _ask(python, str(HERE / "score.py"), str(gguf),
                                 "--json", "--probe", str(path))
+    before = work / "guide-q8_0.gguf"
+    result["before"] = _ask(python, str(HERE / "score.py"), str(before),
+                            "--json")
     result["talk"] = _ask(python, str(HERE / "talk_probe.py"), str(gguf))
     result["variety"] = _ask(python, str(HERE / "variety.py"), str(gguf))
+    result["speed"] = _ask(python, "-m", "chatapp", "bench", "--json",
+                           "-m", str(gguf))
     return result

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def samples(player: Player) -> list[list[Turn]]:
 def main() -> None:
     """Print everything as JSON."""
     player = Player(Path(sys.argv[1]))
-    print(json.dumps({"claims": false_claims(player),
-                      "samples": samples(player)}))
+    said = samples(player)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"claims": false_claims(player), "samples": said,
+                      "memory_mib": round(memory)}))
 
 
 if __name__ == "__main__":

@@ -43,13 +43,13 @@ PHASES = [
         "limits": .03, "errand": .03}),
     # what the guide is for
     Phase(0.90, 512, {
-        "sgd": .09, "topical": .09, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
-        "drills": .08, "recall": .14, "app": .26, "contrast": .05, "talk": .08,
-        "limits": .10, "errand": .03, "mixed": .04}),
+        "sgd": .06, "topical": .07, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
+        "drills": .06, "recall": .14, "app": .29, "contrast": .05, "talk": .08,
+        "limits": .14, "errand": .03, "mixed": .04}),
     Phase(1.00, 1024, {
-        "sgd": .08, "topical": .08, "taskmaster": .01, "oasst": .01,
-        "drills": .04, "recall": .14, "app": .24, "contrast": .05, "talk": .08,
-        "limits": .10, "errand": .04, "mixed": .13}),
+        "sgd": .05, "topical": .05, "taskmaster": .01, "oasst": .01,
+        "drills": .04, "recall": .14, "app": .28, "contrast": .05, "talk": .08,
+        "limits": .13, "errand": .03, "mixed": .13}),
 ]
 
 
