@@ -45,7 +45,8 @@ def pull(
       chatapp models pull OWNER/NAME/FILE.gguf
     """
     from chatapp.cli.download_display import shown_download
-    from chatapp.library.hub import Hub, HubSettings
+    from chatapp.library.hub import Hub
+    from chatapp.library.hub_settings import HubSettings
     from chatapp.library.pull import pull as pull_model
     from chatapp.library.wanted import read_wanted
 

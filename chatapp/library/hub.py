@@ -17,17 +17,15 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
-from chatapp.core.errors import ChatappError, DownloadError, NotFound, SettingsError
+from chatapp.core.errors import ChatappError, DownloadError, NotFound
 from chatapp.core.sanitize import one_line
 from chatapp.library.choice import RemoteFile
-from chatapp.library.places import hugging_face_cache
+from chatapp.library.hub_settings import HubSettings
 from chatapp.library.wanted import is_plain_path
 
-_ENDPOINT = "https://huggingface.co"
 _SECONDS = 30.0
 """How long the other side may be silent."""
 _MOST_HOPS = 6
@@ -45,35 +43,6 @@ class Unreachable(DownloadError):
         "check the connection; HF_ENDPOINT names another hub, "
         "and `chatapp models discover` shows what is on this machine already"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HubSettings:
-    endpoint: str
-    """Scheme and host, without a slash at the end."""
-    token: str | None
-    cache: Path
-    """The folder of `models--OWNER--NAME`."""
-    offline: bool = False
-
-    @classmethod
-    def found(cls, environment: Mapping[str, str]) -> HubSettings:
-        """What HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE say. Errors: `SettingsError`."""
-        endpoint = (environment.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/")
-        try:
-            parts = urlsplit(endpoint)
-            sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
-        except ValueError:
-            sound = False
-        if not sound or not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
-            raise SettingsError(
-                f"HF_ENDPOINT is {endpoint[:80]!r}, not the address of a hub", f"as in {_ENDPOINT}"
-            )
-        token = environment.get("HF_TOKEN", "").strip()
-        if not token.isascii() or not token.isprintable() or " " in token:
-            raise SettingsError("HF_TOKEN is not a token", "copy it again from the hub's settings page")
-        offline = environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-        return cls(endpoint, token or None, hugging_face_cache(environment), offline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +73,7 @@ class Hub:
             with answer:
                 page = _json(answer, self.host)
             listed += [file for each in page if (file := _remote(each)) is not None]
-            url = _next_page(answer.headers, url)
+            url = self._next_page(answer.headers, url)
             if url is None:
                 return listed
         raise DownloadError(f"{self.host} lists too many files in {repo}", "name another repository")
@@ -141,6 +110,17 @@ class Hub:
 
     def _address(self, repo: str, path: str) -> str:
         return f"{self.settings.endpoint}/{repo}/resolve/main/{quote(path)}"
+
+    def _next_page(self, headers: Message, url: str) -> str | None:
+        """The address in `Link: <…>; rel="next"`, at this hub also where a mirror names the one it copies."""
+        match = re.search(r'<([^<>]+)>;\s*rel="next"', headers.get("Link") or "")
+        if match is None:
+            return None
+        there = _redirected(url, match[1])
+        if _origin(there) == _origin(url):
+            return there
+        parts = urlsplit(there)
+        return f"{self.settings.endpoint}{parts.path}?{parts.query}"
 
     def _open(
         self,
@@ -296,12 +276,3 @@ def _remote(entry: Any) -> RemoteFile | None:
     if size < 0 or not _HEX.fullmatch(digest) or not is_plain_path(path):
         return None
     return RemoteFile(path, size, digest)
-
-
-def _next_page(headers: Message, url: str) -> str | None:
-    """The address in `Link: <…>; rel="next"`, which must be of the same hub."""
-    match = re.search(r'<([^<>]+)>;\s*rel="next"', headers.get("Link") or "")
-    if match is None:
-        return None
-    there = _redirected(url, match[1])
-    return there if _origin(there) == _origin(url) else None

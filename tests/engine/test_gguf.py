@@ -90,6 +90,15 @@ def test_an_array_longer_than_the_file_is_refused_before_it_is_read(tmp_path: Pa
         read_header(path, arrays=True)
 
 
+def test_an_array_of_millions_of_texts_is_refused_before_it_is_stepped_over(tmp_path: Path) -> None:
+    path = tmp_path / "many.gguf"
+    path.write_bytes(struct.pack("<4sIQQQ1sIIQ", b"GGUF", 3, 0, 1, 1, b"a", 9, 8, 9_000_000))
+    with path.open("r+b") as file:
+        file.truncate(80_000_000)  # a hole: nothing is written
+    with pytest.raises(ModelError, match="9000000 texts"):
+        read_header(path)
+
+
 def test_impossible_tensors_are_refused(tiny: Path, tmp_path: Path) -> None:
     data = tiny.read_bytes()
     name = b"blk.0.attn_q.weight"

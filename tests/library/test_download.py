@@ -12,7 +12,8 @@ import pytest
 from chatapp.core.errors import ChatappError, DownloadError, NotFound, SettingsError
 from chatapp.library.choice import RemoteFile
 from chatapp.library.download import download
-from chatapp.library.hub import Hub, HubSettings, Unreachable
+from chatapp.library.hub import Hub, Unreachable
+from chatapp.library.hub_settings import HubSettings
 from tests.library.hub_server import COMMIT, REPO, FakeHub, serving
 
 SIZE = 3_000_000
@@ -225,6 +226,25 @@ def test_a_redirect_to_what_is_no_web_server(client: Client, hub: FakeHub, locat
     hub.location = location
     with pytest.raises(DownloadError, match="not followed"):
         client.fetch()
+
+
+def test_a_redirect_never_leads_to_a_less_safe_place() -> None:
+    from chatapp.library.hub import _redirected
+
+    assert _redirected("https://hub/a", "https://files/b") == "https://files/b"
+    assert _redirected("https://hub/a/b", "/c") == "https://hub/c"
+    with pytest.raises(DownloadError, match="not followed"):
+        _redirected("https://hub/a", "http://files/b")
+
+
+def test_a_long_listing_is_asked_of_one_hub(client: Client, hub: FakeHub) -> None:
+    assert [each.path for each in client.hub.files(REPO)] == list(FILES)
+    assert len(hub.requests) == 2
+    # A mirror says that the second page is at the hub which it copies.
+    hub.endpoint, asked = "https://other.example", hub.endpoint
+    hub.requests.clear()
+    assert [each.path for each in client.hub.files(REPO)] == list(FILES)
+    assert client.hosts == [asked.removeprefix("http://")] and len(hub.requests) == 2
 
 
 @pytest.mark.parametrize("listing", [{}, "x", 5])

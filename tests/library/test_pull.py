@@ -12,7 +12,8 @@ from chatapp.core.paths import Paths, embedded_model, find_paths
 from chatapp.core.settings import Settings
 from chatapp.engine.client import LlamaClient
 from chatapp.library.catalogue import Catalogue, CatalogueEntry
-from chatapp.library.hub import Hub, HubSettings
+from chatapp.library.hub import Hub
+from chatapp.library.hub_settings import HubSettings
 from chatapp.library.pull import pull
 from chatapp.library.wanted import read_wanted
 from tests.library.hub_server import REPO, FakeHub, serving
