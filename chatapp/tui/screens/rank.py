@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Message
+from chatapp.core.types import Message, Ranking
 from chatapp.session.scoring import Scoring
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.widgets.keybar import KeyBar
@@ -41,7 +41,7 @@ class RankScreen(Screen[None]):
         self._request = request
         self._prompts: list[int] = []
         self._at = 0
-        self._ranked: list[int] = []
+        self._ranked: list[Ranking] = []
         self._skipped = 0
         self.ranker: Ranker | None = None
 
@@ -96,7 +96,7 @@ class RankScreen(Screen[None]):
         event.stop()
         outcome = event.outcome
         if outcome.ranking is not None:
-            self._ranked.append(outcome.ranking.id)
+            self._ranked.append(outcome.ranking)
             self.query_one(Notice).say(Content(f"{outcome.order}   saved as ranking {outcome.ranking.id}"))
         elif outcome.error is not None:
             self.say(outcome.error)
@@ -120,6 +120,25 @@ class RankScreen(Screen[None]):
         summary.update(Content("\n".join(lines)))
         summary.display = True
         self.refresh_bindings()
+        self.show_agreement(lines)
+
+    @work(group="agreement", exclusive=True)
+    async def show_agreement(self, lines: list[str]) -> None:
+        """Add to the summary how far the reward model, where there is one, agrees with this session."""
+        rankings = list(self._ranked)
+
+        def agreement(session: Session) -> tuple[int, int]:
+            scoring = Scoring(session, self.house.paths.adapters)
+            found = [each for each in map(scoring.agreement, rankings) if each is not None]
+            return sum(right for right, _ in found), sum(pairs for _, pairs in found)
+
+        try:
+            right, pairs = await self.session.do(agreement)
+        except ChatappError:
+            return  # nobody asked for it
+        if pairs and rankings == self._ranked:
+            text = f"The reward model agrees with {right} of the {pairs} pairs that you ordered."
+            self.query_one(".summary", Static).update(Content("\n".join([*lines, text])))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         over = self._at >= len(self._prompts) and self.ranker is None
@@ -130,8 +149,8 @@ class RankScreen(Screen[None]):
     async def action_undo(self) -> None:
         """Take the last ranking of this session back."""
         ranking = self._ranked.pop()
-        await self.session.do(lambda session: session.store.rankings.retract(ranking))
-        self.query_one(Notice).say(f"Ranking {ranking} is taken back.")
+        await self.session.do(lambda session: session.store.rankings.retract(ranking.id))
+        self.query_one(Notice).say(f"Ranking {ranking.id} is taken back.")
         await self._sum_up()
 
     def say(self, error: ChatappError) -> None:
