@@ -168,7 +168,8 @@ class Session:
         """Write `n` more replies to `prompt` in one batch, none of them active.
 
         A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
-        sampled again, at most `alternatives.ROUNDS` times. Without `sampling` they are hotter. Where the
+        sampled again, at most `alternatives.ROUNDS` times; so is one that says nearly what one of `keep` or
+        another lane says, as long as it is short. Without `sampling` they are hotter. Where the
         adapter in use has a rival, the two share the lanes, unless it shall write `alone`.
         """
         if not 1 <= n <= self._spec.lanes:
@@ -179,7 +180,7 @@ class Session:
         wanted = hot if sampling is None else sampling
         conversations = self.store.conversations
         there = conversations.children(message.conversation, prompt)
-        there += [conversations.message(each) for each in keep]
+        beside = [conversations.message(each) for each in keep]
 
         def run() -> Iterator[Update]:
             turns = self.turns(prompt)
@@ -199,7 +200,9 @@ class Session:
                 return self._writing(message, request, model, adapter, numbers, activate=False)
 
             def distinct(sample: Sample) -> Iterator[Update]:
-                return distinct_replies(sample, n, there, self._take_out, self._stopped.is_set)
+                return distinct_replies(
+                    sample, n, (*there, *beside), beside, self._take_out, self._stopped.is_set
+                )
 
             if self._stopped.is_set():
                 return

@@ -16,7 +16,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A reply was written to the store, empty so far; its text comes next."""
+    """A reply was written to the store, empty so far, and its text comes next; or it is brought back,
+    and `Finished` has all of its text."""
 
     reply: Message
     lane: int
@@ -43,8 +44,8 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """This lane's reply said what another one says (or nothing) and was taken out; a `Began` for the lane
-    follows."""
+    """This lane's reply said what another one says (or nearly that, or nothing) and is shown no longer; a
+    `Began` for the lane follows."""
 
     reply_id: int
     lane: int

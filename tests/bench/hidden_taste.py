@@ -23,23 +23,25 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 from chatapp.core.paths import embedded_model, replay_dialogues
+from chatapp.core.settings import Settings
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
+from chatapp.session.session import Session
+from chatapp.store.database import open_store
 from tests.bench import tastes, trl_dpo
 
 FIRST = Sampling(max_tokens=96)
 """How the chat samples the first reply."""
-MORE = replace(FIRST, temperature=1.0)
-"""How it samples alternatives."""
 METHODS = ("auto", "sft_top", "sft_edits", "best_of_4", "dpo_plain", "dpo", "rloo", "ppo", "trl_dpo")
 
 
@@ -49,28 +51,37 @@ class Bench:
 
     model: Path
     engine: TuningClient
+    spec: ModelSpec
     material: tastes.Material
     folder: Path
     threads: int
     options: argparse.Namespace
+    written: dict[tuple[int, int, str], list[list[str]]] = field(default_factory=dict)
 
-    def groups(self, taste: str, rankings: int, label_seed: int, adapter: Any = None) -> list[Group]:
-        """What the judge says of four replies to each prompt; equal replies are drawn again, as the chat
-        does."""
+    def groups(
+        self, taste: str, rankings: int, label_seed: int, adapter: AdapterSpec | None = None
+    ) -> list[Group]:
+        """What the judge says of four replies to each prompt."""
         prompts = self.material.label[label_seed * 200 :][:rankings]
-        encoded = [self.engine.encode(each).ids for each in prompts]
-        seed = 1000 * label_seed + 1
-        first = self.engine.rollout(encoded, 1, replace(FIRST, seed=seed))
-        more = self.engine.rollout(encoded, 8, replace(MORE, seed=seed + 500_000))
+        name = (rankings, label_seed, "" if adapter is None else str(adapter.path))
+        if name not in self.written:
+            self.written[name] = self.replies(prompts, label_seed, adapter)
         judge = tastes.Judge(taste, random.Random(f"{taste} {label_seed}"))
-        groups = []
-        for prompt, one, others in zip(prompts, first, more, strict=True):
-            texts = list(dict.fromkeys(each.text.strip() for each in (*one, *others) if each.text.strip()))[
-                :4
-            ]
-            replies = tuple(GroupReply(text, "model") for text in texts)
-            groups.append(Group(prompt, replies, judge.order(texts)))
-        return groups
+        return [
+            Group(turns, tuple(GroupReply(text, "model") for text in texts), judge.order(texts))
+            for turns, texts in zip(prompts, self.written[name], strict=True)
+        ]
+
+    def replies(
+        self, prompts: Sequence[tuple[Turn, ...]], label_seed: int, adapter: AdapterSpec | None
+    ) -> list[list[str]]:
+        """Four to each prompt, written as the chat writes them: one, then three alternatives beside it."""
+        # One adapter writes: which of two is better is another question.
+        settings = Settings(sampling=FIRST, rival=False)
+        with TemporaryDirectory() as folder, open_store(Path(folder) / "chatapp.db") as store:
+            session = Session(store, self.engine, settings, self.spec, adapter)
+            seeds = range(1_000_000 * label_seed, 1_000_000 * (label_seed + 1), 1_000)
+            return [four_replies(session, *each) for each in zip(prompts, seeds, strict=False)]
 
     def answers(
         self, prompts: Sequence[Sequence[Turn]], seeds: Sequence[int], samples: int = 1
@@ -79,6 +90,26 @@ class Bench:
         encoded = [self.engine.encode(each).ids for each in prompts]
         drawn = [self.engine.rollout(encoded, samples, replace(FIRST, seed=90_000 * seed)) for seed in seeds]
         return [[reply for column in own for reply in column] for own in zip(*drawn, strict=True)]
+
+
+def four_replies(session: Session, turns: Sequence[Turn], seed: int) -> list[str]:
+    """What a person sees who asks the last of `turns`, then presses the key for alternatives."""
+    store = session.store
+    talk = store.conversations.create(title="bench", system="").id
+    parent = None
+    for turn in turns:
+        origin: Literal["typed", "import"] = "typed" if turn.role == "user" else "import"
+        parent = store.conversations.add(talk, parent, turn.role, turn.text, origin).id
+    assert parent is not None
+    session.open(talk)
+    hotter = replace(FIRST, temperature=Settings().alternatives_temperature, seed=seed + 500_000)
+    for _ in session.stream(parent, sampling=replace(FIRST, seed=seed)):
+        pass
+    kept = [each.id for each in store.conversations.children(talk, parent)]
+    for _ in session.alternatives(parent, Settings().alternatives, keep=kept, sampling=hotter):
+        pass
+    texts = [each.text.strip() for each in store.conversations.children(talk, parent)]
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def figures(taste: str, tuned: Sequence[Sequence[Any]], base: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -158,9 +189,9 @@ def train(
     name = f"{method}-{taste}-{rankings}-{label_seed}" + ("" if start is None else f"-after-{start.stem}")
     folder = bench.folder / name
     shutil.rmtree(folder, ignore_errors=True)
-    if start is not None:
-        bench.engine.set_adapter(AdapterSpec(start.stem, start))
-    groups = bench.groups(taste, rankings, label_seed)
+    writer = None if start is None else AdapterSpec(start.stem, start)
+    bench.engine.set_adapter(writer)
+    groups = bench.groups(taste, rankings, label_seed, writer)
     if method == "sft_edits":
         groups = edits(bench, taste, groups)
     begun, cpu = time.monotonic(), time.process_time()
@@ -271,9 +302,9 @@ def knows(bench: Bench, trainer: Any, taste: str) -> float:
 
 def settings_from(options: argparse.Namespace, seed: int) -> Any:
     """The defaults of `chatapp train`, with what --set changes (`rloo.beta=0.05`)."""
-    from chatapp.training.settings import Settings
+    from chatapp.training import settings as training
 
-    settings = Settings(seed=seed)
+    settings = training.Settings(seed=seed)
     for each in options.set:
         key, value = each.split("=")
         *path, last = key.split(".")
@@ -310,6 +341,9 @@ def main() -> None:
     parser.add_argument("--rankings", nargs="+", type=int, default=[100])
     parser.add_argument("--label-seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--part", default="dev", choices=("dev", "report"))
+    parser.add_argument(
+        "--material-seed", type=int, default=8, help="which dialogues are in which part, and in what order"
+    )
     parser.add_argument("--test-prompts", type=int, default=200)
     parser.add_argument(
         "--rounds", type=int, default=1, help="each round starts from the adapter of the one before"
@@ -321,10 +355,13 @@ def main() -> None:
     options = parser.parse_args()
     source = Path(os.environ["CHATAPP_TEST_DATA"])
     engine = TuningClient(options.folder / "cache")
-    engine.load(ModelSpec(options.model, "bench", threads=options.threads))
+    spec = ModelSpec(options.model, "bench", threads=options.threads)
+    engine.load(spec)
     try:
-        material = tastes.material(source, options.part, label=600, test=options.test_prompts)
-        bench = Bench(options.model, engine, material, options.folder, options.threads, options)
+        material = tastes.material(
+            source, options.part, label=600, test=options.test_prompts, seed=options.material_seed
+        )
+        bench = Bench(options.model, engine, spec, material, options.folder, options.threads, options)
         base = bench.answers(material.test, (1, 2))
         for rankings in options.rankings:
             for seed in options.label_seeds:
@@ -336,7 +373,13 @@ def main() -> None:
                             result, start = train(
                                 bench, method, taste, rankings, (seed + number) % 3, base, start
                             )
-                            line = {**result, "round": number + 1, "part": options.part, "set": options.set}
+                            line = {
+                                **result,
+                                "round": number + 1,
+                                "part": options.part,
+                                "set": options.set,
+                                "material_seed": options.material_seed,
+                            }
                             with options.out.open("a") as file:
                                 file.write(json.dumps(line) + "\n")
                             print(json.dumps(line))

@@ -31,9 +31,10 @@ def rankings_file(folder: Path, count: int) -> Path:
     from chatapp.preferences.formats.save import save
 
     engine = TuningClient(folder / "cache")
-    engine.load(ModelSpec(embedded_model(), "bench", threads=1))
-    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10)
-    bench = hidden_taste.Bench(embedded_model(), engine, material, folder, 1, argparse.Namespace())
+    spec = ModelSpec(embedded_model(), "bench", threads=1)
+    engine.load(spec)
+    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10, seed=7)
+    bench = hidden_taste.Bench(embedded_model(), engine, spec, material, folder, 1, argparse.Namespace())
     file = folder / "rankings.jsonl"
     save(file, bench.groups("concise", count, 0), "rankings")
     engine.close()

@@ -115,9 +115,10 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     engine = TuningClient(options.folder / "cache")
-    engine.load(ModelSpec(options.model, "bench", threads=1))
-    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10)
-    bench = hidden_taste.Bench(options.model, engine, material, options.folder, 1, options)
+    spec = ModelSpec(options.model, "bench", threads=1)
+    engine.load(spec)
+    material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10, seed=7)
+    bench = hidden_taste.Bench(options.model, engine, spec, material, options.folder, 1, options)
     built = data.build(bench.groups("concise", 130, 0), engine)
     engine.close()
     rows, held = built.train.rankings[:100], built.held_out.rankings
