@@ -15,6 +15,7 @@ TITLES = {
     "dpo": "preference (DPO)",
     "rloo": "preference (RLOO)",
     "ppo": "preference (PPO)",
+    "check": "check: reward models",
     "judge": "check: its judge",
     "evaluate": "check",
     "parity": "check",

@@ -22,10 +22,10 @@ from chatapp.training.base import Sampler
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import Examiner
-from chatapp.training.gate import Evidence, Verdict, judge, merit
+from chatapp.training.gate import SURE, Evidence, Verdict, judge, merit
 from chatapp.training.memory import estimate, peak, require
 from chatapp.training.packing import tokens
-from chatapp.training.plan import CLEAR, Stage, plan
+from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.rollouts import guards_from
 from chatapp.training.run import Limits
@@ -159,15 +159,12 @@ class Trainer:
             yield "sft", 1.0
 
     def _may_lead(self) -> bool:
-        """Whether reward models agree with rankings better than chance: the leaders with those held out, the
-        judges, which were trained on those, with the rest (cross-validation in two parts)."""
-        held = self.material.data.held_out.rankings
-        marks = reward.pair_accuracy(self.leaders().score(held), held) + self._examiner.judge_marks()
-        crossed = evaluate.mean_figure(marks)
+        """Whether reward models agree with rankings that they have not seen better than chance."""
+        crossed = self._examiner.crossed(self.leaders())
         if crossed.n:
             share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
-            self._note("reward", f"both sides of the split together: {share} that it had not seen")
-        return processes.agreed(crossed.low > CLEAR)
+            self._note("reward", f"cross-validated, reward models agree with {share} that they had not seen")
+        return processes.agreed(crossed.above_chance(SURE))
 
     def _weaken(self, factor: float) -> None:
         """Keep only `factor` of what was learned: on the way from the base, or from what the round began
@@ -281,7 +278,7 @@ class Trainer:
                 rows,
                 self.folder / f"{name}-{number}",
                 limits=self._limits_now,
-                progress=lambda event: self.progress(replace(event, stage=name)),
+                progress=lambda event: self.progress(replace(event, stage=name.rstrip("0123456789"))),
             )
             self._count(loop)
             models.append(model)

@@ -34,6 +34,10 @@ class Figure:
         """`64% [56, 71]`."""
         return f"{self.value:.0%} [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
+    def above_chance(self, deviations: float = 1.96) -> bool:
+        """Whether it lies more than so many standard errors above one half; not where it is unknown."""
+        return self.n > 0 and self.value - 0.5 > deviations * (self.value - self.low) / 1.96
+
 
 UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)
 """Nothing to estimate it from."""
@@ -105,6 +109,19 @@ def mean(values: Sequence[float]) -> float:
 def mean_figure(values: Sequence[float]) -> Figure:
     """One value for each unit (a prompt, a conversation): their mean."""
     return bootstrap(values, mean)
+
+
+def agreement(marks: Sequence[float]) -> Figure:
+    """The mean of `marks`, shares of comparisons that came out right: give or take 1.96 standard deviations
+    of what guessing would give, where each mark is as likely as its opposite.
+
+    A resample of three marks that are all 1 has no width; guessing gives them one time in eight.
+    """
+    if not marks:
+        return UNKNOWN
+    value = mean(marks)
+    error = math.sqrt(math.fsum((each - 0.5) ** 2 for each in marks)) / len(marks)
+    return Figure(value, max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error), len(marks))
 
 
 # Wins

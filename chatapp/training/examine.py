@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from chatapp.training import evaluate, reward
 from chatapp.training.base import Ids, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
+from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, restore, scale
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
+
+FOLDS = 3
+"""Parts of the training side; with the held-out side, all rankings are in four."""
 
 
 class Examiner:
@@ -42,17 +46,20 @@ class Examiner:
         self._base_losses: list[tuple[float, int]] | None = None
         self._judges: reward.Committee | None = None
         self._marks: list[float] = []
+        self._crossed = evaluate.UNKNOWN
 
     def evidence(self) -> Evidence:
         data, settings = self._material.data, self._settings
         prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
         held = data.held_out.rankings
-        found = Evidence() if self._learner is None else Evidence(against=settings.start)
+        found = Evidence(reward=self._crossed)
+        if self._learner is not None:
+            found = replace(found, against=settings.start)
         if held:
             own = evaluate.gains(self._learner or self._policy, held)
             found = replace(
                 found,
-                preference=evaluate.mean_figure(reward.pair_accuracy(own, held)),
+                preference=evaluate.agreement(reward.pair_accuracy(own, held)),
                 best_gain=evaluate.best_gain(own, held),
             )
         if self._material.untouched:
@@ -66,7 +73,7 @@ class Examiner:
         tuned, base = self._samples(prompts, "tuned"), self._samples(prompts, "base")
         before = base if self._learner is None else self._samples(prompts, "start")
         found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
-        judged = evaluate.mean_figure(self.judge_marks())
+        judged = evaluate.agreement(self.judge_marks())
         if self._judges is None:
             return found
         wins = []
@@ -75,6 +82,24 @@ class Examiner:
             scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
             wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
         return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
+
+    def crossed(self, leaders: reward.Committee) -> evaluate.Figure:
+        """How often reward models agree with rankings that they have not seen, over all rankings: with those
+        held out by the `leaders`, with each part of the others by one that learned from all the rest.
+
+        Those models are thrown away: they neither lead nor judge, since they learned from both sides.
+        """
+        train, held = self._material.data.train.rankings, self._material.data.held_out.rankings
+        marks = reward.pair_accuracy(leaders.score(held), held)
+        own = folds([row.key for row in train], FOLDS, self._settings.seed)
+        for number in range(FOLDS):
+            new = [row for row, fold in zip(train, own, strict=True) if fold == number]
+            rest = [row for row, fold in zip(train, own, strict=True) if fold != number]
+            if new and rest:
+                model = self._committee(f"check{number}", [*rest, *held], 1)
+                marks += reward.pair_accuracy(model.score(new), new)
+        self._crossed = evaluate.agreement(marks)
+        return self._crossed
 
     def judge_marks(self) -> list[float]:
         """How well reward models trained on the held-out rankings order each ranking of the training side;

@@ -12,8 +12,6 @@ FEW, SOME = 8, 16
 """Rankings below which no preference is learned, and below which the reward model stays out of it."""
 TELLING = 15
 """Held-out rankings below which only a large change can be told from chance."""
-CLEAR = 0.5
-"""Lower bound of the reward models' accuracy on rankings new to them, from which they may lead."""
 
 
 @dataclass(frozen=True, slots=True)

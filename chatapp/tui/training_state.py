@@ -22,6 +22,7 @@ _TITLES = {
     "rloo": "preference (RLOO)",
     "ppo": "preference (PPO)",
     "evaluate": "check",
+    "check": "reward, checked",
     "judge": "reward of judges",
     "parity": "same in the engine",
 }

@@ -220,6 +220,7 @@ def train(
             "tried": outcome.tried,
             "reward_agrees": str(outcome.reward_accuracy),
             "judge_agrees": str(outcome.verdict.evidence.judge),
+            "cross_validated": str(outcome.verdict.evidence.reward),
         }
     elif method == "sft_top":
         rows = sft.best_replies(built.train.rankings)

@@ -82,6 +82,8 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     # Every figure of the evidence was there, from held-out data.
     for evidence in shown:
         assert evidence.wins.n > 0 and evidence.judge.n == len(own.material.data.train.rankings)
+        # Each ranking once, by a model that had not seen it.
+        assert evidence.reward.n == own.material.data.rankings
         assert evidence.preference.n and evidence.perplexity.n == 4 and evidence.tuned and evidence.base
     # Half the adapter is half way back.
     assert shown[1].perplexity.value != shown[0].perplexity.value
