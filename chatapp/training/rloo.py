@@ -23,7 +23,8 @@ Sampling at a temperature T other than 1 is sampling another policy, softmax(log
 policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"): what is tuned is what the
 chat will draw from.
 
-What keeps it from ruining the model: beta; general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
+What keeps it from ruining the model: beta; a loss on ending before the shortest reply that was ranked
+(`endings`); general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
 last term); and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p ||
 p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to the last state that had not, and
 ends there.
@@ -39,7 +40,8 @@ from typing import TYPE_CHECKING
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
-from chatapp.training.packing import pack, per_reply, token_logprobs
+from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
+from chatapp.training.packing import pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
 from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
@@ -59,6 +61,8 @@ class RlooSettings:
     clip: float = 2.0
     stop_kl: float = 1.2
     """Nats a reply."""
+    ending: float = 30.0
+    """Weight of the loss on ending too early: what such a reply costs, in deviations of the reward model."""
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
     mix_rows: int = 8
@@ -112,7 +116,7 @@ def train(
         kl, rewards = [0.0], [0.0]
         for start in range(0, len(rollouts), settings.micro):
             part = rollouts[start : start + settings.micro]
-            loss, drift = _loss(policy, part, settings)
+            loss, drift = _loss(policy, part, settings, guards.shortest)
             loop.backward(loss * len(part) / min(settings.prompts, len(prompts)))
             kl += drift
             rewards += [each for rollout in part for each in rollout.rewards]
@@ -125,16 +129,25 @@ def train(
 
 
 def _loss(
-    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings
+    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings, shortest: int
 ) -> tuple[Tensor, list[float]]:
     """The mean loss over some prompts, and log p / p_ref of each sample."""
     import torch
 
     packed, warmth = pack([rollout.row for rollout in rollouts]), settings.sampling.temperature
+    model, end, places = policy.model, ending(rollouts), early(packed, shortest)
+    ended: list[Tensor] = []
+
+    def measured() -> Tensor:
+        hidden = states(model, packed)
+        if end is not None and settings.ending:
+            ended.append(end_probabilities(model, hidden, packed, places, end, warmth))
+        return per_reply(token_logprobs(model, packed, hidden, warmth), packed)
+
     with half_precision(settings.half):
         with torch.no_grad(), policy.reference():
-            reference = per_reply(token_logprobs(policy.model, packed, temperature=warmth), packed)
-        logprobs = per_reply(token_logprobs(policy.model, packed, temperature=warmth), packed)
+            reference = measured()
+        logprobs = measured()
     drift = (logprobs - reference).detach()
     rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
     rewards = rewards - settings.beta * drift
@@ -143,4 +156,7 @@ def _loss(
         own = slice(start, start + len(rollout.rewards))
         losses.append(policy_loss(logprobs[own], advantages(rewards[own], settings.clip)))
         start += len(rollout.rewards)
-    return torch.stack(losses).mean(), drift.tolist()
+    loss = torch.stack(losses).mean()
+    if ended:
+        loss = loss + settings.ending * early_ending_loss(ended[1], ended[0], packed.replies)
+    return loss, drift.tolist()

@@ -1,0 +1,56 @@
+"""Replies that end after a word or two: rare among samples, so what a sample is worth hardly reaches them.
+
+The probability that a reply ends at a place needs no sample: the network gives it at every place of every
+reply. Before the shortest reply that anybody ranked, what it is more than the base's is a loss of its own
+
+    L = 1 / replies * sum_(t < shortest) max(0, p(end | x, y_<t) - p_ref(end | x, y_<t))
+
+which is what a reward of minus one for such a reply would be on average, without the luck of drawing one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from chatapp.training.packing import Pack, token_logits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from chatapp.training.rollouts import Rollout
+
+
+def ending(rollouts: Sequence[Rollout]) -> int | None:
+    """The token that ends most of the replies; None where all were cut off."""
+    seen = Counter(
+        reply[-1]
+        for rollout in rollouts
+        for reply, finished in zip(rollout.row.replies, rollout.finished, strict=True)
+        if finished
+    )
+    return seen.most_common(1)[0][0] if seen else None
+
+
+def early(packed: Pack, shortest: int) -> Tensor:
+    """(E,) which of the learned tokens stand where an ending would make a reply of fewer than `shortest`
+    tokens."""
+    import torch
+
+    starts = packed.lengths.cumsum(0) - packed.lengths
+    places = torch.arange(len(packed.reply)) - starts[packed.reply]
+    return (places < shortest - 1).nonzero().squeeze(1)
+
+
+def end_probabilities(
+    model: Any, hidden: Tensor, packed: Pack, places: Tensor, end: int, temperature: float
+) -> Tensor:
+    """(E,) probability that the reply ends at each of `places`, as sampling at `temperature` draws it."""
+    logits = token_logits(model, hidden[packed.sources[places]]) / temperature
+    return logits.softmax(-1)[:, end]
+
+
+def early_ending_loss(own: Tensor, reference: Tensor, replies: int) -> Tensor:
+    """The equation. `own`, `reference` (E,)."""
+    return (own - reference).clamp_min(0).sum() / replies
