@@ -3,7 +3,8 @@
     python models/default/recipe/replay.py --out data/replay/dialogues.jsonl
 
 Only composed dialogues, none of the open ones: they are this project's own
-and under its licence. One conversation a line, as TRL's SFT format has it.
+and under its licence, and none holds a probe. One conversation a line, as TRL's SFT
+format has it.
 """
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from decontaminate import Decontaminator, probe_turns
 from generate import Generator
 
+PROBES = Path(__file__).parent / "probes"
 COUNTS = {"talk": 140, "errand": 130, "limits": 70, "app": 70, "recall": 40,
           "mixed": 50}
 
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     args = parser.parse_args()
     made = Generator(args.seed)
+    clean = Decontaminator(probe_turns(PROBES)).clean
     seen: set[str] = set()
     lines = []
     for kind, count in COUNTS.items():
@@ -35,7 +39,7 @@ def main() -> None:
         while kept < count:
             turns = made.dialogue(kind)
             opening = " ".join(t for _, t in turns[:2]).casefold()
-            if opening in seen or turns[-1][0] != "assistant":
+            if opening in seen or not clean(turns):
                 continue
             seen.add(opening)
             kept += 1
