@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatapp.core.types import Turn
 from chatapp.engine.base import AdapterSpec
@@ -182,8 +182,7 @@ def compare(
     slope = float(change @ their_change / (change @ change)) if size else 1.0
     moved = size > 0 and their_size > 0
     correlation = float(np.corrcoef(change, their_change)[0, 1]) if moved else float(size == their_size)
-    # Standard error of the slope, from the noise that quantisation puts on each token.
-    uncertain = error / (size * math.sqrt(len(change))) if size else 0.0
+    uncertain = _uncertainty([len(each.logprobs) for each in base], change, their_change - slope * change)
     difference, difference_on = float(np.abs(ours - theirs).mean()), float(np.abs(ours_on - theirs_on).mean())
     top1, top1_on = float((ours_top == theirs_top).mean()), float((ours_on_top == theirs_on_top).mean())
     measured = [difference, difference_on, error, slope, correlation]
@@ -231,6 +230,20 @@ def compare(
         restored=restored,
         ids_equal=ids_equal,
     )
+
+
+def _uncertainty(lengths: Sequence[int], change: Any, rest: Any) -> float:
+    """Standard error of a slope through the origin whose residuals belong together row by row: the noise of
+    quantised activations does not change anew with every token (Liang and Zeger 1986, equation 6)."""
+    import numpy as np
+
+    ends = np.cumsum(lengths)[:-1]
+    moments = [float(x @ e) for x, e in zip(np.split(change, ends), np.split(rest, ends), strict=True)]
+    size = float(change @ change)
+    rows = len(moments)
+    if not size or rows < 2:
+        return 0.0  # nothing to tell the noise from
+    return math.sqrt(sum(each**2 for each in moments) * rows / (rows - 1)) / size
 
 
 def _rms(values: object) -> float:
