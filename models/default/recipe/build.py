@@ -164,6 +164,9 @@ def main() -> None:
     p.add_argument("--stage", choices=STAGES, action="append", help="run this stage again (may be repeated)")
     args = p.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    # the application of this checkout, for the stages that use it
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(HERE.parents[2]), os.environ.get("PYTHONPATH")]))
     for stage in STAGES:
         done = args.work / f"{stage}.done"
         if args.stage and stage not in args.stage:

@@ -87,7 +87,7 @@ class Recall:
         value = self.value(attribute)
         said = _tidy(r.choice(attribute["tell"]).replace("{v}", value))
         turns = [("user", self._said(said, value)),
-                 ("assistant", _tidy(r.choice(attribute["react"]).replace("{v}", value)))]
+                 ("assistant", self._reaction(attribute, value))]
         if r.random() < 0.2:
             old, value = value, self.value(attribute)
             said = r.choice(self.material["correct"])
@@ -95,6 +95,12 @@ class Recall:
                       ("assistant", r.choice(self.material["correct_say"])
                        .replace("{n}", value).replace("{o}", old))]
         return turns, Told(attribute["ask"], attribute["say"], value)
+
+    def _reaction(self, attribute: dict[str, Any], value: str) -> str:
+        r = self.rng
+        said = (r.choice(self.material["react"]) if r.random() < 0.15 else
+                r.choice(attribute["react"]))
+        return _tidy(said.replace("{v}", value))
 
     def _said(self, text: str, value: str) -> str:
         # slips and case would change a name that is to be told back
