@@ -42,11 +42,11 @@ def hotter(sampling: Sampling, rounds: int) -> Sampling:
 
     A confident model repeats itself at any temperature: top-p and min-p leave it one token to choose from.
     They are opened, and XTC takes less likely ways to go on where there are some, which keeps the rest of
-    the reply as sound as it was.
+    the reply as sound as it was, down to one in a hundred: below that it is nonsense.
     """
     if sampling.temperature == 0 or rounds == 0:
         return sampling
-    threshold = 0.1 / 4**rounds
+    threshold = max(0.01, 0.1 / 4**rounds)
     return replace(sampling, top_p=1.0, min_p=threshold, xtc_probability=0.3, xtc_threshold=threshold)
 
 

@@ -61,7 +61,16 @@ _ANSWERS: dict[str, tuple[str, ...]] = {
         "| `most_common(10)` | sorts, takes ten |",
     ),
 }
-_PREFERRED = ("Grand Avenue has two", "Then the small one", "What time", "There are many", "Press =", "Use =")
+_PREFERRED = (
+    "Why do",
+    "Why did",
+    "Grand Avenue has two",
+    "Then the small one",
+    "What time",
+    "There are many",
+    "Press =",
+    "Use =",
+)
 """What the replies that are ranked in the pictures say, best first; the last two are the embedded model's."""
 STOP_AT = 84
 """The step at which the training of a picture stands still."""
@@ -255,7 +264,7 @@ def seed_store(house: House, real: bool) -> None:
     """A few conversations; with the embedded model one about what it knows."""
     settings = replace(house.settings, theme="chatapp-dark")
     if real:
-        _talk(house, settings, ["What can you do?", "How do I say that two replies are equally good?"])
+        _talk(house, settings, ["How do I say that two replies are equally good?", "Tell me a joke."])
         return
     for title in _OTHERS:
         _talk(house, settings, [title])

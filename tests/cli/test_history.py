@@ -17,7 +17,7 @@ from tests.cli.conftest import Cli
 @pytest.fixture
 def session(cli: Cli) -> Session:
     """A conversation with branches, a ranking, a thumb and a demonstration in it."""
-    cli.engine = ScriptedEngine(lambda request, lane, seed: f"reply {seed}", pace=0)
+    cli.engine = ScriptedEngine(lambda request, lane, seed: f"reply{seed}", pace=0)
     made = type(cli.house)(cli.paths, cli.house.settings, cli.engine).session()
     prompt = made.begin("Where is a café?")
     list(made.stream(prompt.id))

@@ -32,12 +32,13 @@ def children() -> set[str]:
 
     shown = subprocess.run(["ps", "-eo", "ppid=,args="], capture_output=True, text=True, check=True).stdout
     own = [line.split(None, 1) for line in shown.splitlines()]
-    return {args for parent, args in own if parent == str(os.getpid()) and "python" in args}
+    return {args for parent, args in own if parent == str(os.getpid()) and "engine" in args}
 
 
 @needs_guide
 def test_two_rounds_take_turns_and_leave_nothing_behind(house: House) -> None:
     steps: list[Step] = []
+    before = children()
     with house:
         report = SpeedTest(house, Limits(rounds=2, seconds=600, tokens=8), steps.append).run()
     said = [(each.round, each.what.split(":")[0]) for each in steps]
@@ -55,7 +56,7 @@ def test_two_rounds_take_turns_and_leave_nothing_behind(house: House) -> None:
         pairs = zip(found["app"]["values"], found["llama_cpp"]["values"], strict=True)
         assert found["unit"] == unit
         assert found["ratio"]["values"] == [app / plain for app, plain in pairs]
-    assert not children()
+    assert children() <= before
 
 
 @needs_guide
