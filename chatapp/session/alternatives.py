@@ -12,7 +12,7 @@ from chatapp.engine.base import Started
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Update
 from chatapp.session.writing import Lane
 
-ROUNDS = 5
+ROUNDS = 6
 """How often lanes that repeat another reply are sampled again, each time hotter."""
 ALIKE_ROUNDS = 3
 """How often lanes that say nearly what another reply says are."""
@@ -37,16 +37,21 @@ Sample = Callable[[tuple[int, ...], int, int | None, int], Batch]
 """(lanes to write, first_lane, seed of the first round or None for that round itself, which round)."""
 
 
+_RARE = (0.025, 0.01, 0.006, 0.0016, 0.0004, 0.0001)
+"""The least probability of a token that XTC may choose, round by round."""
+
+
 def hotter(sampling: Sampling, rounds: int) -> Sampling:
     """`sampling` for lanes that repeated another reply `rounds` times; greedy sampling stays greedy.
 
     A confident model repeats itself at any temperature: top-p and min-p leave it one token to choose from.
     They are opened, and XTC takes less likely ways to go on where there are some, which keeps the rest of
-    the reply as sound as it was, down to one in a hundred: below that it is nonsense.
+    the reply as sound as it was down to about one in a hundred. The last rounds go below that: what still repeats
+    another reply then becomes odd rather than missing.
     """
     if sampling.temperature == 0 or rounds == 0:
         return sampling
-    threshold = max(0.01, 0.1 / 4**rounds)
+    threshold = _RARE[min(rounds, len(_RARE)) - 1]
     return replace(sampling, top_p=1.0, min_p=threshold, xtc_probability=0.3, xtc_threshold=threshold)
 
 
