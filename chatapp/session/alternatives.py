@@ -46,8 +46,8 @@ def hotter(sampling: Sampling, rounds: int) -> Sampling:
 
     A confident model repeats itself at any temperature: top-p and min-p leave it one token to choose from.
     They are opened, and XTC takes less likely ways to go on where there are some, which keeps the rest of
-    the reply as sound as it was down to about one in a hundred. The last rounds go below that: what still repeats
-    another reply then becomes odd rather than missing.
+    the reply as sound as it was, down to about one in a hundred. The last rounds go below that: what still
+    repeats another reply then becomes odd rather than missing.
     """
     if sampling.temperature == 0 or rounds == 0:
         return sampling

@@ -71,7 +71,7 @@ _PREFERRED = (
     "Press =",
     "Use =",
 )
-"""What the replies that are ranked in the pictures say, best first; the first two and the last two are the embedded model's."""
+"""What the replies that are ranked in the pictures say, best first."""
 STOP_AT = 84
 """The step at which the training of a picture stands still."""
 _OTHERS = (

@@ -38,8 +38,10 @@ async def real_chat(folder: Path, reward: bool, rank: RankRequest | None = None)
         async with app.run_test(size=(100, 30)) as pilot:
             chat = Chat(pilot, app, house, ScriptedEngine())
             await chat.until(
-                lambda: isinstance(app.screen, RankScreen)
-                or (any(isinstance(each, ChatScreen) for each in app.screen_stack) and chat.screen.ready)
+                lambda: (
+                    isinstance(app.screen, RankScreen)
+                    or (any(isinstance(each, ChatScreen) for each in app.screen_stack) and chat.screen.ready)
+                )
             )
             with open_store(paths.database) as store:
                 chat._store = store
