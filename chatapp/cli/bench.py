@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatapp.cli.arguments import AdapterOption, ModelOption, house_of
-from chatapp.cli.output import note, say, say_json, say_table
+from chatapp.cli.output import note, say, say_json, say_table, time_left
 
 if TYPE_CHECKING:
     from chatapp.session.speed import Step
@@ -145,6 +145,5 @@ def _lines(rounds: int) -> Callable[[Step], None]:
 
 
 def _said(step: Step, rounds: int) -> str:
-    minutes, seconds = divmod(round(step.seconds_left), 60)
     where = f"round {step.round} of at most {rounds}, {step.what}" if step.round else step.what
-    return f"{where}, at most {minutes}:{seconds:02} left"
+    return f"{where}, at most {time_left(step.seconds_left)}"

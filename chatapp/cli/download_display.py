@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatapp.cli.output import bytes_in_words, note
+from chatapp.cli.output import bytes_in_words, note, time_left
 from chatapp.library.download import Listener
 
 _LINES = 10
@@ -68,8 +68,7 @@ def lines(clock: Callable[[], float] = time.monotonic) -> Listener:
             return
         told = tenth
         seconds, came = clock() - begun[0], done - begun[1]
-        minutes, left = divmod(round(seconds * (total - done) / max(came, 1)), 60)
-        time_left = f", {minutes}:{left:02} left" if done < total else ""
-        note(f"{bytes_in_words(done)} of {bytes_in_words(total)}{time_left}")
+        left = f", {time_left(seconds * (total - done) / max(came, 1))}" if done < total else ""
+        note(f"{bytes_in_words(done)} of {bytes_in_words(total)}{left}")
 
     return listen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatapp.cli.output import note
+from chatapp.cli.output import note, time_left
 from chatapp.core.sanitize import one_line
 from chatapp.training.progress import Listener, Progress
 
@@ -93,5 +93,4 @@ def _figures(event: Progress) -> str:
 def _left(event: Progress) -> str:
     if event.seconds_left is None:
         return ""
-    minutes, seconds = divmod(round(event.seconds_left), 60)
-    return f"{minutes}:{seconds:02} left"
+    return time_left(event.seconds_left)

@@ -12,7 +12,9 @@ from chatapp.engine.base import Started
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Update
 from chatapp.session.writing import Lane
 
-ROUNDS = 6
+_RARE = (0.025, 0.01, 0.006, 0.0016, 0.0004, 0.0001)
+"""The least probability of a token that XTC may choose, round by round."""
+ROUNDS = len(_RARE)
 """How often lanes that repeat another reply are sampled again, each time hotter."""
 ALIKE_ROUNDS = 3
 """How often lanes that say nearly what another reply says are."""
@@ -37,10 +39,6 @@ Sample = Callable[[tuple[int, ...], int, int | None, int], Batch]
 """(lanes to write, first_lane, seed of the first round or None for that round itself, which round)."""
 
 
-_RARE = (0.025, 0.01, 0.006, 0.0016, 0.0004, 0.0001)
-"""The least probability of a token that XTC may choose, round by round."""
-
-
 def hotter(sampling: Sampling, rounds: int) -> Sampling:
     """`sampling` for lanes that repeated another reply `rounds` times; greedy sampling stays greedy.
 
@@ -51,7 +49,7 @@ def hotter(sampling: Sampling, rounds: int) -> Sampling:
     """
     if sampling.temperature == 0 or rounds == 0:
         return sampling
-    threshold = _RARE[min(rounds, len(_RARE)) - 1]
+    threshold = _RARE[rounds - 1]
     return replace(sampling, top_p=1.0, min_p=threshold, xtc_probability=0.3, xtc_threshold=threshold)
 
 

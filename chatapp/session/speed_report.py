@@ -65,8 +65,11 @@ class SpeedReport:
 
     def ratio(self, measure: str) -> Spread:
         """The app against llama.cpp in the same round: of speeds more is better, of times less."""
+        return Spread.of(self._ratios(measure))
+
+    def _ratios(self, measure: str) -> list[float]:
         pairs = zip(self.app[measure], self.plain[measure], strict=True)
-        return Spread.of([app / plain for app, plain in pairs])
+        return [app / plain for app, plain in pairs]
 
     def to_json(self) -> dict[str, Any]:
         """One object; `values` has a figure for each round."""
@@ -93,9 +96,7 @@ class SpeedReport:
                     "unit": unit,
                     "app": _figures(self.app[name]),
                     "llama_cpp": _figures(self.plain[name]),
-                    "ratio": _figures(
-                        [app / plain for app, plain in zip(self.app[name], self.plain[name], strict=True)]
-                    ),
+                    "ratio": _figures(self._ratios(name)),
                 }
                 for name, unit in MEASURES.items()
             },

@@ -68,8 +68,6 @@ _PREFERRED = (
     "Then the small one",
     "What time",
     "There are many",
-    "Press =",
-    "Use =",
 )
 """What the replies that are ranked in the pictures say, best first."""
 STOP_AT = 84

@@ -1,6 +1,7 @@
 """Measures a trained guide: held-out losses, probes, claims, samples."""
 from __future__ import annotations
 
+import filecmp
 import json
 import subprocess
 import sys
@@ -64,8 +65,9 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
             result[name] = _ask(python, str(HERE / "score.py"), str(gguf),
                                 "--json", "--probe", str(path))
     before = work / "guide-q8_0.gguf"
-    result["before"] = _ask(python, str(HERE / "score.py"), str(before),
-                            "--json")
+    result["before"] = (
+        result["guide"] if filecmp.cmp(before, gguf, shallow=False) else
+        _ask(python, str(HERE / "score.py"), str(before), "--json"))
     result["talk"] = _ask(python, str(HERE / "talk_probe.py"), str(gguf))
     result["variety"] = _ask(python, str(HERE / "variety.py"), str(gguf))
     result["speed"] = _ask(python, "-m", "chatapp", "bench", "--json",

@@ -33,11 +33,6 @@ def split(text: str) -> list[str]:
     return [p for line in text.split("\n") for p in line.split("|") if p]
 
 
-def article(text: str) -> str:
-    """"A engineer" as "an engineer"."""
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
-
-
 class Wording:
     """Words and manners, drawn from one random source.
 
@@ -53,12 +48,10 @@ class Wording:
         self.after = split(phrases.AFTER)
         self.context = split(phrases.CONTEXT)
 
-    def fill(self, text: str, **given: str) -> str:
+    def fill(self, text: str) -> str:
         """Replace each {slot} by a random word of its kind."""
         def word(match: re.Match) -> str:
             slot = match[1]
-            if slot in given:
-                return given[slot]
             if slot in ("number", "number2"):
                 return str(self.rng.randint(2, 999))
             if slot == "year":
@@ -66,8 +59,7 @@ class Wording:
             return self.rng.choice(self.pools.get(slot, [slot]))
         return re.sub(r"\{(\w+)\}", word, text)
 
-    def rough(self, text: str, edge: float = 0.3, slips: bool = True,
-              ) -> str:
+    def rough(self, text: str, edge: float = 0.3) -> str:
         """Write a question as people do: prefixes, case, typos."""
         r = self.rng
         if r.random() < edge:
@@ -88,7 +80,7 @@ class Wording:
             text = text.rstrip("?.!")
         elif r.random() < 0.1 and text[-1:].isalpha():
             text += r.choice([".", "!", "?"])
-        if slips and r.random() < 0.15:
+        if r.random() < 0.15:
             text = self.typo(text)
             if r.random() < 0.3:
                 text = self.typo(text)
