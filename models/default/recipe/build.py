@@ -1,12 +1,11 @@
 """Builds the guide: data, tokenizer, training, GGUF, evaluation, card.
 
-python models/default/recipe/build.py --data DIR --out models/default
+    python models/default/recipe/build.py --data DIR --out models/default
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -149,7 +148,7 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
-    p.add_argument("--tokens", type=int, default=40_000_000)
+    p.add_argument("--tokens", type=int, default=61_000_000)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
@@ -190,11 +189,6 @@ def main() -> None:
             )
         )
         print(f"{stage}: {seconds} s", flush=True)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
