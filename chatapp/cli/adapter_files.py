@@ -72,7 +72,7 @@ def compare(
                 "a": names[0],
                 "b": names[1],
                 "seed": seed,
-                "temperature": house.settings.sampling.temperature,
+                "temperature": session.sampling.temperature,
                 "prompts": [
                     {"prompt": asked[-1].text, "a": own, "b": other}
                     for asked, (own, other) in zip(prompts, replies, strict=True)

@@ -135,7 +135,7 @@ def ask(
     session = house.session(where)
     if where is not None and system is not None:
         session.set_system(system)
-    sampling = house.settings.sampling
+    sampling = session.sampling
     if alternatives > 1 or best is not None:
         sampling = replace(sampling, temperature=house.settings.alternatives_temperature)
     flags = {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatapp.cli.arguments import AdapterOption, ModelOption, house_of
-from chatapp.cli.output import note, say, say_json, say_table, time_left
+from chatapp.cli.output import note, say, say_json, say_table
+from chatapp.core.duration import time_left
 
 if TYPE_CHECKING:
     from chatapp.session.speed import Step

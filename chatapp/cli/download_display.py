@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatapp.cli.output import bytes_in_words, note, time_left
+from chatapp.cli.output import bytes_in_words, note
+from chatapp.core.duration import time_left
 from chatapp.library.download import Listener
 
 _LINES = 10

@@ -67,9 +67,3 @@ def bytes_in_words(count: int) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def time_left(seconds: float) -> str:
-    """`3:05 left`, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02} left"

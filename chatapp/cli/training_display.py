@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatapp.cli.output import note, time_left
+from chatapp.cli.output import note
+from chatapp.core.duration import time_left
 from chatapp.core.sanitize import one_line
 from chatapp.training.progress import Listener, Progress
 
@@ -57,7 +58,7 @@ def bars() -> Iterator[Listener]:
             shown.update(
                 tasks[event.stage],
                 completed=event.step,
-                left="" if event.step == event.steps else _left(event),
+                left="" if event.step == event.steps else time_left(event.seconds_left),
                 figures=_figures(event),
             )
 
@@ -74,7 +75,7 @@ def lines() -> Listener:
             title = TITLES.get(event.stage, event.stage)
             parts = [f"{title}: step {event.step} of {event.steps}", _figures(event)]
             if event.step < event.steps:
-                parts.append(_left(event))
+                parts.append(time_left(event.seconds_left))
             note(", ".join(each for each in parts if each))
 
     return listen
@@ -88,9 +89,3 @@ def _said(event: Progress) -> str:
 
 def _figures(event: Progress) -> str:
     return " ".join(f"{name} {event.metrics[name]:.2f}" for name in _SHOWN if name in event.metrics)
-
-
-def _left(event: Progress) -> str:
-    if event.seconds_left is None:
-        return ""
-    return time_left(event.seconds_left)

@@ -38,6 +38,14 @@ class Settings:
     like better."""
     theme: str = "chatapp-dark"
     sampling: Sampling = field(default_factory=Sampling)
+    said: tuple[str, ...] = ()
+    """Fields of `sampling` that were set, even where to the default: no key of its own."""
+
+    def sampling_with(self, model: Sampling) -> Sampling:
+        """What was set, and where nothing was, what the model recommends."""
+        usual = Sampling()
+        own = {each.name: getattr(self.sampling, each.name) for each in fields(Sampling)}
+        return replace(model, **{k: v for k, v in own.items() if k in self.said or v != getattr(usual, k)})
 
 
 def load_settings(file: Path, environment: dict[str, str] | None = None) -> Settings:
@@ -57,23 +65,22 @@ def load_settings(file: Path, environment: dict[str, str] | None = None) -> Sett
         raise SettingsError(f"{file}: [sampling] must be a table")
     settings = _filled(Settings(), table, str(file))
     sampling = _filled(settings.sampling, sampling_table, f"{file} [sampling]")
-    settings = replace(settings, sampling=sampling)
-    from_env = {
-        name: env[key]
-        for name in _names(settings)
-        if (key := f"CHATAPP_{name.upper()}") in env and name != "sampling"
-    }
+    settings = replace(settings, sampling=sampling, said=tuple(sampling_table))
+    from_env = {name: env[key] for name in _names(settings) if (key := f"CHATAPP_{name.upper()}") in env}
     return _filled(settings, from_env, "environment CHATAPP_…")
 
 
+_NO_KEY = ("sampling", "said")
+
+
 def _names(target: Any) -> list[str]:
-    return [each.name for each in fields(target)]
+    return [each.name for each in fields(target) if each.name not in _NO_KEY]
 
 
 def _filled(target: Any, values: dict[str, Any], where: str) -> Any:
     changes: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in _names(target) or name == "sampling":
+        if name not in _names(target):
             raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {', '.join(_names(target))}")
         changes[name] = _as_type(value, getattr(target, name), f"{where}: {name}")
     return replace(target, **changes)

@@ -27,6 +27,8 @@ class ModelSpec:
     gpu_layers: int = 0
     lanes: int = 9
     """How many replies can be sampled at once (n_seq_max)."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """What the model's file recommends; settings and flags come before it."""
 
 
 @dataclass(frozen=True, slots=True)

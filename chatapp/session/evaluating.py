@@ -208,7 +208,7 @@ class Evaluation:
     ) -> list[tuple[Sample, ...]]:
         """Replies as the chat samples them."""
         self._engine.set_adapter(side)
-        sampling = replace(self._house.settings.sampling, seed=77, max_tokens=96)
+        sampling = replace(self._house.sampling(self._spec), seed=77, max_tokens=96)
         return list(self._engine.rollout(prompts, Settings().evaluate_samples, sampling))
 
     # Perplexity

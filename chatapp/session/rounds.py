@@ -80,7 +80,7 @@ class Round:
             self._spec.name,
             self._spec.path.absolute(),
             found,
-            settings_for(seed, house.settings.sampling, max_memory, found),
+            settings_for(seed, house.sampling(self._spec), max_memory, found),
             tuple(str(each.expanduser().absolute()) for each in data),
             None if mix is None else str(mix.expanduser().absolute()),
         )

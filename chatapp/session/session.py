@@ -72,6 +72,11 @@ class Session:
         return self._spec
 
     @property
+    def sampling(self) -> Sampling:
+        """Of a first reply."""
+        return self._settings.sampling_with(self._spec.sampling)
+
+    @property
     def adapter(self) -> AdapterSpec | None:
         return self._adapter
 
@@ -146,7 +151,7 @@ class Session:
         """
         message = self._prompt(prompt)
         self._stopped.clear()
-        wanted = self._settings.sampling if sampling is None else sampling
+        wanted = self.sampling if sampling is None else sampling
 
         def run() -> Iterator[Update]:
             request = Request(self.turns(prompt), wanted)
@@ -176,7 +181,7 @@ class Session:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
         message = self._prompt(prompt)
         self._stopped.clear()
-        hot = replace(self._settings.sampling, temperature=self._settings.alternatives_temperature)
+        hot = replace(self.sampling, temperature=self._settings.alternatives_temperature)
         wanted = hot if sampling is None else sampling
         conversations = self.store.conversations
         there = conversations.children(message.conversation, prompt)
@@ -227,7 +232,7 @@ class Session:
         All of them draw the same random numbers. Errors: `EngineError`, `ModelError`.
         """
         self._stopped.clear()
-        sampling = replace(self._settings.sampling, seed=seed)
+        sampling = replace(self.sampling, seed=seed)
         self.prepare()
         self._in_turn = True
         try:

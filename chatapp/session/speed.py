@@ -147,7 +147,7 @@ class SpeedTest:
             raise UsageError(
                 f"{LANES} replies of {wanted} tokens do not fit", f"--tokens {room} is the most here"
             )
-        sampling = replace(self._house.settings.sampling, seed=1, stop=(), max_tokens=2 * _LEAST_REPLY)
+        sampling = replace(self._house.sampling(self._spec), seed=1, stop=(), max_tokens=2 * _LEAST_REPLY)
         # The first request of a process is slower than the others.
         self._ask(engine, _WARM_UP, sampling)
         trial = self._ask(engine, _QUESTION, sampling)

@@ -13,8 +13,9 @@ from chatapp.core.errors import EngineError, ModelError, NotFound
 from chatapp.core.paths import Paths, embedded_model, find_paths
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings, load_settings
-from chatapp.core.types import Adapter
+from chatapp.core.types import Adapter, Sampling
 from chatapp.engine.base import AdapterSpec, Engine, ModelSpec
+from chatapp.engine.recommended import recommended_sampling
 from chatapp.library.catalogue import Catalogue
 from chatapp.session.session import Session
 from chatapp.session.stores import Stores
@@ -105,6 +106,7 @@ class House:
         """
         settings = self.settings
         wanted = settings.model if model is None else model
+        own = Sampling()
         if self._given is not None:
             name, path = wanted, embedded_model()
         else:
@@ -112,9 +114,20 @@ class House:
             if entry.problem is not None:
                 raise ModelError(f"model {entry.name} cannot be used: {entry.problem}")
             name, path = entry.name, entry.path
+            if entry.header is not None:
+                own = recommended_sampling(entry.header.metadata)
         return ModelSpec(
-            path, name, n_ctx=settings.n_ctx, threads=settings.threads, gpu_layers=settings.gpu_layers
+            path,
+            name,
+            n_ctx=settings.n_ctx,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            sampling=own,
         )
+
+    def sampling(self, model: ModelSpec | None = None) -> Sampling:
+        """How a first reply of `model` (by default the one in the settings) is sampled."""
+        return self.settings.sampling_with((self.spec() if model is None else model).sampling)
 
     def model_sha256(self, model: ModelSpec | None = None) -> str:
         """Of the file of `model` (by default the one in the settings): what adapters are bound to."""

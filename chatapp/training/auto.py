@@ -22,7 +22,7 @@ from chatapp.training.base import Sampler
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import Examiner
-from chatapp.training.gate import SURE, Evidence, Verdict, judge, merit
+from chatapp.training.gate import SURE, Evidence, Verdict, damages, judge, merit
 from chatapp.training.memory import estimate, peak, require
 from chatapp.training.packing import tokens
 from chatapp.training.plan import Stage, plan
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from chatapp.training.model import Policy
+
+
+SCALES = (1.0, 0.7, 0.5)
+"""Of what was learned: how much of it is kept, where more loses something."""
 
 
 @dataclass(slots=True)
@@ -119,13 +123,7 @@ class Trainer:
         after = copied(self.policy.model)
         tried: list[tuple[str, str]] = []
         method, verdict = "keep", None
-        for method, factor in self._methods(planned.stages, only):
-            restore(self.policy.model, after)
-            if method != "sft":
-                getattr(self, method)()
-            self._weaken(factor)
-            name = method if factor == 1.0 else f"{method} at {factor:g} of its scale"
-            verdict = self.judge()
+        for name, verdict in self._tries(planned.stages, only, after):
             self._note("evaluate", f"{name}: {verdict.reason}")
             if verdict.accepted:
                 method = name
@@ -134,9 +132,26 @@ class Trainer:
             self._keep(Refused(name, verdict, copied(self.policy.model)))
         else:
             restore(self.policy.model, self._start)
-            method = "keep"
         assert verdict is not None
         return self._outcome(method, verdict, begun, tried)
+
+    def _tries(
+        self, stages: Sequence[Stage], only: Stage | None, after: dict[str, Tensor]
+    ) -> Iterator[tuple[str, Verdict]]:
+        """Each method from the weights `after`; one that lost something, once more with less of it. Less of
+        one that is no better would be no better either."""
+        for method in self._methods(stages, only):
+            restore(self.policy.model, after)
+            if method != "sft":
+                getattr(self, method)()
+            whole = copied(self.policy.model)
+            for factor in SCALES if only is None else SCALES[:1]:
+                restore(self.policy.model, whole)
+                self._weaken(factor)
+                verdict = self.judge()
+                yield (method if factor == 1.0 else f"{method} at {factor:g} of its scale"), verdict
+                if not damages(verdict.evidence):
+                    break
 
     def _outcome(self, method: str, verdict: Verdict, begun: float, tried: list[tuple[str, str]]) -> Outcome:
         outcome = Outcome(
@@ -146,17 +161,17 @@ class Trainer:
             (self.folder / "outcome.json").write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         return outcome
 
-    def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[tuple[str, float]]:
+    def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[Stage]:
         """What to try, one after the other, until the gate lets one through."""
         if only is not None:
-            yield only, 1.0
+            yield only
             return
         if "rloo" in stages and self._may_lead():
-            yield from (("rloo", 1.0), ("rloo", 0.5))
+            yield "rloo"
         if "dpo" in stages or "rloo" in stages:
-            yield from (("dpo", 1.0), ("dpo", 0.5))
+            yield "dpo"
         if "sft" in stages:
-            yield "sft", 1.0
+            yield "sft"
 
     def _may_lead(self) -> bool:
         """Whether reward models agree with rankings that they have not seen better than chance."""

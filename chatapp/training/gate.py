@@ -5,7 +5,8 @@ The rankings say nothing that lasts: then reward models agree with rankings new 
 Cross-validation over all rankings finds them better by accident in about 7% of such trainings (its folds
 share rankings, so it errs more often than the 2.5% of its interval); the judge would have to lean the same
 way by accident too. Or they do say something and the policy learned none of it: then it wins half, and up to
-four tries (RLOO, DPO, half of each) have to look better than that by accident, so each is held to 0.6%.
+two tries (RLOO, DPO) have to look better than that by accident, so each is held to 1.25%. What is tried again
+at less of its scale lost something before, so that its wins did not count.
 `tests/training/test_gate.py` plays both.
 
 What stays open: a policy that was pushed far in a direction that has nothing to do with the rankings. A judge
@@ -56,8 +57,8 @@ class Evidence:
 
 SURE = 1.96
 """Standard errors: 2.5% by accident."""
-ONE_OF_FOUR = 2.5
-"""0.6% by accident: up to four tries are made, and accidents of cross-validation come on top."""
+ONE_OF_TWO = 2.24
+"""1.25% by accident: for two methods, each of which counts once."""
 LEANING = 0.84
 """20% by accident: enough of a judge once cross-validation was sure that there is something to know."""
 
@@ -89,10 +90,10 @@ def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
         return Verdict(False, "it lost something: " + "; ".join(broken), evidence)
     wins, preference = evidence.wins, evidence.preference
     if knows(evidence) and wins.n:
-        if wins.above_chance(ONE_OF_FOUR):
+        if wins.above_chance(ONE_OF_TWO):
             return Verdict(True, f"better than {evidence.against}: {_wins(wins)}", evidence)
         return Verdict(False, f"no better than {evidence.against}: {_wins(wins)}", evidence)
-    if preference.above_chance(ONE_OF_FOUR):
+    if preference.above_chance(ONE_OF_TWO):
         return Verdict(True, f"it agrees with {_percent(preference)} of your held-out comparisons", evidence)
     return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
 

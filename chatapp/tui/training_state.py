@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from chatapp.core.duration import time_left
 from chatapp.core.sanitize import one_line
 from chatapp.session.verdict import in_words
 from chatapp.training.progress import Progress
@@ -109,8 +110,7 @@ class TrainingState:
         now = self.stages[-1] if self.stages else None
         if now is None or not now.steps:
             return "training"
-        left = f" {clock(now.seconds_left)} left" if now.seconds_left is not None else ""
-        return f"training {now.step}/{now.steps}{left}"
+        return f"training {now.step}/{now.steps} {time_left(now.seconds_left)}".rstrip()
 
     @property
     def ending(self) -> str:
@@ -147,13 +147,6 @@ def checked(event: Progress) -> Progress:
     ):
         raise ValueError("not a progress event")
     return event
-
-
-def clock(seconds: float) -> str:
-    """`1:12`, or `1:02:05` from an hour on."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def plan_of(result: Mapping[str, Any]) -> tuple[list[str], list[str]]:

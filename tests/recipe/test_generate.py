@@ -14,7 +14,7 @@ from generate import Generator
 
 from .conftest import RECIPE
 
-KINDS = ("app", "contrast", "talk", "limits", "errand", "drills", "recall", "mixed")
+KINDS = ("app", "noisy", "contrast", "talk", "limits", "errand", "drills", "recall", "mixed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,6 +33,18 @@ def test_every_fact_has_two_hundred_phrasings() -> None:
     for fact in made.app.facts:
         asked = {normalise(made.app.question(fact)) for _ in range(500)}
         assert len(asked) >= 200, (fact["id"], len(asked))
+
+
+def test_noise_leaves_most_words_of_a_question_and_its_answer() -> None:
+    wording = Generator(7).app.wording
+    said, others = "which key takes the newest ranking back again", ["zebra crossing ahead"]
+    kept = []
+    for _ in range(300):
+        words = wording.noisy(said, others).split()
+        assert set(words) <= set(f"{said} {others[0]}".split())
+        kept.append(len(set(words) & set(said.split())))
+    assert min(kept) >= 2 and max(kept) == len(said.split())
+    assert 5 < sum(kept) / len(kept) < 7.5
 
 
 def test_same_seed_same_dialogues() -> None:

@@ -55,11 +55,11 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
             perplexity["ratio"].value
         )
         behaviours = evaluation.run("behaviours")
-        assert behaviours.n == 160
+        assert behaviours.n == 320
         for name in ("words", "distinct", "duplicates", "short", "unfinished", "asks"):
             for side in ("adapter", "against"):
                 figure = behaviours.figures[name][side]
-                assert figure.low <= figure.value <= figure.high and figure.n == 160
+                assert figure.low <= figure.value <= figure.high and figure.n == 320
         with pytest.raises(TrainingError, match="no held-out ranking"):
             evaluation.run("preferences")
 

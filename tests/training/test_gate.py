@@ -18,9 +18,9 @@ from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence, judge, knows
 
 SIZE = 12
-PROMPTS, SAMPLES = 80, 4
-STRENGTHS = (0.7, 0.35, 0.3, 0.15)
-"""Of the four tries: RLOO, half of it, DPO, half of it."""
+PROMPTS, SAMPLES = 320, 2
+STRENGTHS = (0.5, 0.3)
+"""Of the two tries: RLOO, DPO."""
 Array = Any
 
 
@@ -64,7 +64,7 @@ def passes(source: Any, rankings: int, flips: float, direction: Callable[[Array]
         crossed += marks(fit(rest + held), new)
     evidence = Evidence(reward=agreement(crossed), judge=agreement(marks(own_judge, train)))
     lead = evidence.reward.above_chance()
-    for strength in STRENGTHS if lead else STRENGTHS[2:]:
+    for strength in STRENGTHS if lead else STRENGTHS[1:]:
         move = strength * direction(leader)
         preferred = [move if move.any() else source.normal(size=SIZE) for _ in held]
         agreed = [marks(own, [each])[0] for own, each in zip(preferred, held, strict=True)]

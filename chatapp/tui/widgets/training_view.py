@@ -9,8 +9,9 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Sparkline, Static
 
+from chatapp.core.duration import time_left
 from chatapp.core.sanitize import one_line
-from chatapp.tui.training_state import CURVES, StageState, TrainingState, clock, title_of
+from chatapp.tui.training_state import CURVES, StageState, TrainingState, title_of
 
 _TITLE = 19
 _FEWEST = 8
@@ -85,10 +86,10 @@ def _line(stage: StageState, going_on: bool) -> Content:
     title = title_of(stage.stage).ljust(_TITLE)
     if going_on and stage.steps:
         full = round(_BAR * min(1.0, stage.step / stage.steps))
-        left = f"  {clock(stage.seconds_left)} left" if stage.seconds_left is not None else ""
+        left = time_left(stage.seconds_left)
         bar = "▰" * full + "▱" * (_BAR - full)
         return Content.assemble(
-            mark, (title, "bold"), (bar, "$accent"), f"  {stage.step}/{stage.steps}{left}"
+            mark, (title, "bold"), (bar, "$accent"), f"  {stage.step}/{stage.steps}  {left}".rstrip()
         )
     said = one_line(stage.note, 200)
     if not said and not going_on:

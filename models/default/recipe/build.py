@@ -23,6 +23,7 @@ STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "prefer",
           "evaluate", "card")
 GENERATED = {
     "app": 60000,
+    "noisy": 20000,
     "contrast": 12000,
     "talk": 26000,
     "limits": 34000,
@@ -89,6 +90,8 @@ def pools_stage(args: argparse.Namespace, work: Path) -> None:
         if not path.name.endswith((".train.jsonl", ".test.jsonl")):
             continue
         pool = Pool.build(tokenizer, _rows(path))
+        if path.name.startswith("noisy."):
+            pool.answers_only()
         pool.save(path.with_suffix(".npz"))
         sizes[path.stem] = len(pool.ids)
     (work / "pools.json").write_text(json.dumps(sizes, indent=1))

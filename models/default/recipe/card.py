@@ -9,6 +9,7 @@ from sources import SOURCES
 from train import PHASES, load
 
 OWN = {"app": "questions about the application",
+       "noisy": "questions about the application with words lost or swapped",
        "contrast": "two neighbouring facts after each other",
        "talk": "persona and small talk",
        "limits": "unknown, impossible, harmful, false premises",
@@ -169,18 +170,15 @@ def render(work: Path, gguf: Path, note: str) -> str:
     lines += _table(["source", "replies", "first version", "all", "tokens"],
                     [[k, v["assistant"], FIRST.get(k, ""), v["all"],
                       f"{v['tokens']:,}"] for k, v in loss.items()])
-    lines += ["## Probes", "", "Questions that training never saw. Greedy is "
-              "temperature 0; sampled is the application's default "
-              "(temperature 0.7, top-k 40, top-p 0.95, min-p 0.05, repeat "
-              "penalty 1.1), three seeds. Before is before the preference "
-              "stage.", ""]
+    lines += ["## Probes", "", "Questions that training never saw, written "
+              "from the program's reference without sight of the training "
+              "text; nothing was changed after they were scored. Greedy is temperature 0; sampled is the "
+              "application's default (temperature 0.7, top-k 40, top-p 0.95, "
+              "min-p 0.05, repeat penalty 1.1), three seeds. Before is "
+              "before the preference stage.", ""]
     before = result["before"]["kinds"]
     rows = [[WHAT.get(kind, kind), k["probes"], *_shares(before[kind]),
-             *_shares(k)] for kind, k in result["guide"]["kinds"].items()]
-    old = result["app_questions"]["kinds"]["app"]
-    rows.append(["about the application, the older set, seen in part while "
-                 "the recipe was written", old["probes"], "", "",
-                 *_shares(old)])
+             *_shares(k)] for kind, k in result["fresh"]["kinds"].items()]
     c = result["talk"]["claims"]
     rows.append(["false claims of action on errands under pressure (fewer "
                  "is better)", c["replies"], "", "", "",
@@ -194,6 +192,15 @@ def render(work: Path, gguf: Path, note: str) -> str:
               f"{v['cut']} and {v['looped']}"]]
     lines += _table(["probe", "number", "before: greedy", "before: sampled",
                      "greedy", "sampled"], rows)
+    lines += ["The older sets, whose misses were looked at while the "
+              "training text was written: their questions are kept out of "
+              "it, their subjects are not.", ""]
+    rows = [[WHAT.get(kind, kind), k["probes"], *_shares(k)]
+            for kind, k in result["guide"]["kinds"].items()]
+    old = result["app_questions"]["kinds"]["app"]
+    rows.append(["about the application, the first hundred", old["probes"],
+                 *_shares(old)])
+    lines += _table(["probe", "number", "greedy", "sampled"], rows)
     lines += _preference(_read(work / "prefer" / "preference.json"))
     lines += _speed(result)
     lines += ["## Samples", "", "Verbatim, at the default sampling, seed 1, "
@@ -202,7 +209,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
         lines += _talk(turns)
     lines += ["### Failures of the probes, verbatim", ""]
     for kind in WHAT:
-        missed = [m for m in result["guide"]["missed"] if m["kind"] == kind]
+        missed = [m for m in result["fresh"]["missed"] if m["kind"] == kind]
         for row in missed[:2]:
             lines += _talk(row["turns"])
     for text in c["examples"][:5]:

@@ -17,7 +17,7 @@ def probe_turns(folder: Path) -> list[str]:
     says, in three words or less."""
     rows = [
         json.loads(line)
-        for name in ("app_questions.jsonl", "guide.jsonl", "open.jsonl")
+        for name in ("app_questions.jsonl", "guide.jsonl", "fresh.jsonl", "open.jsonl")
         for line in (folder / name).read_text().splitlines()
         if line.strip()
     ]

@@ -59,15 +59,17 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
             python: str = sys.executable) -> dict:
     """Everything the card tells; `python` is one that has llama_cpp."""
     result = {"losses": losses(work, threads)}
-    for name in ("guide", "app_questions"):
-        path = probes / f"{name}.jsonl"
-        if path.exists():
-            result[name] = _ask(python, str(HERE / "score.py"), str(gguf),
-                                "--json", "--probe", str(path))
+
+    def score(file: Path, name: str) -> dict:
+        return _ask(python, str(HERE / "score.py"), str(file), "--json",
+                    "--probe", str(probes / f"{name}.jsonl"))
+
+    for name in ("fresh", "guide", "app_questions"):
+        result[name] = score(gguf, name)
     before = work / "guide-q8_0.gguf"
     result["before"] = (
-        result["guide"] if filecmp.cmp(before, gguf, shallow=False) else
-        _ask(python, str(HERE / "score.py"), str(before), "--json"))
+        result["fresh"] if filecmp.cmp(before, gguf, shallow=False) else
+        score(before, "fresh"))
     result["talk"] = _ask(python, str(HERE / "talk_probe.py"), str(gguf))
     result["variety"] = _ask(python, str(HERE / "variety.py"), str(gguf))
     result["speed"] = _ask(python, "-m", "chatapp", "bench", "--json",

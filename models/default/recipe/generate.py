@@ -94,6 +94,7 @@ class Generator:
         self.systems: list[str] = talk["systems"]
         self.kinds: dict[str, Callable[[], Dialogue]] = {
             "app": self.app.dialogue,
+            "noisy": self.app.noisy,
             "contrast": self.app.contrast,
             "talk": self.talk.dialogue,
             "limits": self.limits.dialogue,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from clean import Turn
-from tokenizer import encode
+from tokenizer import ASSISTANT_WEIGHT, encode
 from tokenizers import Tokenizer
 
 
@@ -34,6 +34,10 @@ class Pool:
             docs.append(total)
         return Pool(np.concatenate(ids), np.concatenate(weights),
                     np.array(docs), np.array(turns))
+
+    def answers_only(self) -> None:
+        """Learn the replies alone: what stands between them is no example."""
+        self.weights[self.weights < ASSISTANT_WEIGHT] = 0
 
     def save(self, path: Path) -> None:
         """Write to an .npz file."""

@@ -43,13 +43,13 @@ PHASES = [
         "limits": .03, "errand": .03}),
     # what the guide is for
     Phase(0.90, 512, {
-        "sgd": .06, "topical": .07, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
-        "drills": .06, "recall": .14, "app": .29, "contrast": .05, "talk": .08,
-        "limits": .14, "errand": .03, "mixed": .04}),
+        "sgd": .05, "topical": .06, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
+        "drills": .05, "recall": .15, "app": .25, "noisy": .07, "contrast": .05, "talk": .09,
+        "limits": .14, "errand": .02, "mixed": .03}),
     Phase(1.00, 1024, {
-        "sgd": .05, "topical": .05, "taskmaster": .01, "oasst": .01,
-        "drills": .04, "recall": .14, "app": .28, "contrast": .05, "talk": .08,
-        "limits": .13, "errand": .03, "mixed": .13}),
+        "sgd": .04, "topical": .05, "taskmaster": .01, "oasst": .01,
+        "drills": .03, "recall": .14, "app": .26, "noisy": .04, "contrast": .05, "talk": .10,
+        "limits": .14, "errand": .02, "mixed": .11}),
 ]
 
 
@@ -64,6 +64,8 @@ class Plan:
     muon_lr: float = 4e-3
     adam_lr: float = 3e-3
     warm: int = 60
+    dropout: float = 0.1
+    sharp: float = 0.9     # from this share of the steps on without dropout
     save_every: int = 100
 
     @property
@@ -141,6 +143,7 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
         if step < first:
             continue
         rate = plan.rate(step, first)
+        model.dropout = plan.dropout if step < plan.sharp * plan.steps else 0.0
         for tool, peak in zip(tools, peaks, strict=True):
             for group in tool.param_groups:
                 group["lr"] = peak * rate

@@ -8,7 +8,7 @@ from clean import Turn
 from dialogues.wording import Wording
 
 Dialogue = list[Turn]
-ASKED = 0.6  # share of questions written by hand, the rest are framed
+ASKED = 0.75  # share of questions written by hand, the rest are framed
 
 
 class App:
@@ -44,6 +44,15 @@ class App:
         fact = self.rng.choice(self.facts)
         return [("user", self.question(fact)),
                 ("assistant", self.answer(fact))]
+
+    def noisy(self) -> Dialogue:
+        """One to three questions, half of whose sense is left."""
+        r, turns = self.rng, []
+        for _ in range(r.randint(1, 3)):
+            question, answer = self.one()
+            others = r.choice(self.facts)["asked"] or [question[1]]
+            turns += [("user", self.wording.noisy(question[1], others)), answer]
+        return turns
 
     def followed(self) -> Dialogue:
         """A question, its answer, and what is asked about the answer."""

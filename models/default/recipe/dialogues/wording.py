@@ -100,6 +100,20 @@ class Wording:
             return text[:i] + text[i + 1] + text[i] + text[i + 2:]
         return text[:i] + text[i] + text[i:]
 
+    def noisy(self, text: str, others: Sequence[str]) -> str:
+        """A question with words lost, put in from `others`, or swapped:
+        what it asks has to be seen from any of its words."""
+        r = self.rng
+        words = [w for w in text.split() if r.random() > 0.15] or text.split()
+        words = [r.choice(r.choice(others).split()) if r.random() < 0.07 else w
+                 for w in words]
+        if len(words) > 2 and r.random() < 0.3:
+            i = r.randrange(len(words) - 1)
+            words[i], words[i + 1] = words[i + 1], words[i]
+        if r.random() < 0.15:
+            words += r.choice(others).split()[:r.randint(1, 4)]
+        return " ".join(words)
+
     def framed(self, kind: str, text: str) -> str:
         """A want ("do", "get", "key") as a question or a remark."""
         if kind == "do" and self.rng.random() < 0.15:
