@@ -34,12 +34,13 @@ def make_model(
     width: int = WIDTH,
     layers: int = LAYERS,
     endless: bool = False,
+    temperature: float | None = None,
 ) -> Path:
     """Write a random llama with a byte-level tokenizer (ids 0..2 special, then one token for each byte).
 
     `quantisation` is F32, F16 or Q8_0 for the matrices. A byte tokenizer makes prompts long and replies that
     are mostly broken UTF-8, which is what the tests want. `endless`: the tokens that end a reply are never
-    among the most likely.
+    among the most likely. `temperature` is the one that the file recommends.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quantize
@@ -51,6 +52,8 @@ def make_model(
     writer.add_name("tiny")
     writer.add_license("CC0-1.0")
     writer.add_file_type({"F32": 0, "F16": 1, "Q8_0": LlamaFileType.MOSTLY_Q8_0}[quantisation])
+    if temperature is not None:
+        writer.add_sampling_temp(temperature)
     writer.add_context_length(n_ctx)
     writer.add_embedding_length(width)
     writer.add_block_count(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,20 @@ def test_forgetting_leaves_the_database_alone(tmp_path: Path) -> None:
     assert not folder.exists()
     with house_in(tmp_path) as house:
         assert [each.text for each in house.session(1).path()] == ["kept"]
+
+
+def test_a_first_reply_is_sampled_as_the_file_recommends(tmp_path: Path) -> None:
+    """What is stored with the reply says so; a setting of the user's comes first."""
+    cool = make_model(tmp_path / "cool.gguf", temperature=0.25)
+    for settings, temperature in ((Settings(), 0.25), (Settings(said=("temperature",)), 0.7)):
+        paths = find_paths({"CHATAPP_HOME": str(tmp_path / str(temperature))})
+        with House(paths, replace(settings, model=str(cool), threads=1)) as house:
+            session = house.session()
+            prompt = session.begin("hello")
+            list(session.stream(prompt.id, sampling=replace(session.sampling, max_tokens=3)))
+            (reply,) = house.store().conversations.children(prompt.conversation, prompt.id)
+            assert reply.provenance is not None
+            assert reply.provenance.sampling.temperature == temperature
+            list(session.alternatives(prompt.id, 1))
+            hot = house.store().conversations.children(prompt.conversation, prompt.id)[-1]
+            assert hot.provenance is not None and hot.provenance.sampling.temperature == 1.0
