@@ -51,7 +51,7 @@ from chatapp.training.data import SftRow
 from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
-from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
+from chatapp.training.rollouts import UNFILTERED, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class PpoSettings:
     """gamma_ptx: weight of general dialogue."""
     mix_rows: int = 8
     stop_kl: float = 1.75
-    sampling: Sampling = SERVED
+    sampling: Sampling = UNFILTERED
     seed: int = 0
     half: bool = True
 

@@ -20,8 +20,9 @@ one lucky outlier otherwise turns the policy round. One step is taken per sample
 has to be clipped.
 
 Sampling at a temperature T other than 1 is sampling another policy, softmax(logits / T), and log p is that
-policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"): what is tuned is what the
-chat will draw from.
+policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"). A model that is sure of itself
+says nearly the same each time at the chat's temperature, and then there is nothing to choose from: samples
+are drawn at 1, which is the policy as it is.
 
 What keeps it from ruining the model: beta; a loss on ending before the shortest reply that was ranked
 (`endings`); general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
@@ -44,7 +45,7 @@ from chatapp.training.endings import early, early_ending_loss, end_probabilities
 from chatapp.training.packing import pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
-from chatapp.training.rollouts import SERVED, Guards, OnPolicy, Rollout, Scorer
+from chatapp.training.rollouts import UNFILTERED, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 28
+    steps: int = 40
     prompts: int = 16
     samples: int = 4
-    learning_rate: float = 8e-4
+    learning_rate: float = 5e-4
     beta: float = 0.1
     clip: float = 2.0
-    stop_kl: float = 1.2
+    stop_kl: float = 2.5
     """Nats a reply."""
     ending: float = 30.0
     """Weight of the loss on ending too early: what such a reply costs, in deviations of the reward model."""
@@ -68,7 +69,7 @@ class RlooSettings:
     mix_rows: int = 8
     micro: int = 4
     """Prompts whose samples go through the network at once."""
-    sampling: Sampling = SERVED
+    sampling: Sampling = UNFILTERED
     seed: int = 0
     half: bool = True
 

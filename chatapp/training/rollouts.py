@@ -16,8 +16,8 @@ from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
 from chatapp.training.run import Loop
 
-SERVED = Sampling(temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
-"""At the chat's temperature, nothing filtered: only then is log p the probability they were drawn with."""
+UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
+"""The policy as it is: only then is log p the probability that a sample was drawn with."""
 
 
 class Scorer(Protocol):

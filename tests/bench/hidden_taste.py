@@ -35,13 +35,13 @@ from chatapp.core.paths import embedded_model, replay_dialogues
 from chatapp.core.settings import Settings
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
+from chatapp.engine.gguf import read_header
+from chatapp.engine.recommended import recommended_sampling
 from chatapp.engine.tuning import TuningClient
 from chatapp.session.session import Session
 from chatapp.store.database import open_store
 from tests.bench import tastes, trl_dpo
 
-FIRST = Sampling(max_tokens=96)
-"""How the chat samples the first reply."""
 METHODS = ("auto", "sft_top", "sft_edits", "best_of_4", "dpo_plain", "dpo", "rloo", "ppo", "trl_dpo")
 
 
@@ -57,6 +57,11 @@ class Bench:
     threads: int
     options: argparse.Namespace
     written: dict[tuple[int, int, str], list[list[str]]] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Sampling:
+        """How the chat samples the first reply: as the model's file recommends."""
+        return replace(recommended_sampling(read_header(self.model).metadata), max_tokens=96)
 
     def groups(
         self, taste: str, rankings: int, label_seed: int, adapter: AdapterSpec | None = None
@@ -77,7 +82,7 @@ class Bench:
     ) -> list[list[str]]:
         """Four to each prompt, written as the chat writes them: one, then three alternatives beside it."""
         # One adapter writes: which of two is better is another question.
-        settings = Settings(sampling=FIRST, rival=False)
+        settings = Settings(sampling=self.first, rival=False)
         with TemporaryDirectory() as folder, open_store(Path(folder) / "chatapp.db") as store:
             session = Session(store, self.engine, settings, self.spec, adapter)
             seeds = range(1_000_000 * label_seed, 1_000_000 * (label_seed + 1), 1_000)
@@ -87,8 +92,9 @@ class Bench:
         self, prompts: Sequence[Sequence[Turn]], seeds: Sequence[int], samples: int = 1
     ) -> list[list[Any]]:
         """For each prompt one reply (or `samples`) for each seed, from the engine as it is set."""
+        first = self.first
         encoded = [self.engine.encode(each).ids for each in prompts]
-        drawn = [self.engine.rollout(encoded, samples, replace(FIRST, seed=90_000 * seed)) for seed in seeds]
+        drawn = [self.engine.rollout(encoded, samples, replace(first, seed=90_000 * seed)) for seed in seeds]
         return [[reply for column in own for reply in column] for own in zip(*drawn, strict=True)]
 
 
@@ -102,8 +108,9 @@ def four_replies(session: Session, turns: Sequence[Turn], seed: int) -> list[str
         parent = store.conversations.add(talk, parent, turn.role, turn.text, origin).id
     assert parent is not None
     session.open(talk)
-    hotter = replace(FIRST, temperature=Settings().alternatives_temperature, seed=seed + 500_000)
-    for _ in session.stream(parent, sampling=replace(FIRST, seed=seed)):
+    first = session.sampling
+    hotter = replace(first, temperature=Settings().alternatives_temperature, seed=seed + 500_000)
+    for _ in session.stream(parent, sampling=replace(first, seed=seed)):
         pass
     kept = [each.id for each in store.conversations.children(talk, parent)]
     for _ in session.alternatives(parent, Settings().alternatives, keep=kept, sampling=hotter):
@@ -201,7 +208,7 @@ def train(
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
     sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
     more = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask]
-    settings = settings_from(bench.options, label_seed)
+    settings = replace(settings_from(bench.options, label_seed), chat=bench.first)
     trainer = auto.Trainer(
         policy,
         sampler,

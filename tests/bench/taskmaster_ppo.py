@@ -28,12 +28,15 @@ from chatapp.training import evaluate, overlap, ppo, rating
 from chatapp.training.base import Ids
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
-from chatapp.training.rollouts import SERVED, Guards
+from chatapp.training.rollouts import UNFILTERED, Guards
 from chatapp.training.sampler import EngineSampler
 from tests.bench.taskmaster_ratings import thumbs
 
 LONGEST = 260
 """Tokens of a prompt, so that a run takes minutes."""
+
+SERVED = replace(UNFILTERED, temperature=0.7)
+"""At the temperature of the chat."""
 
 
 class Remembering(EngineSampler):
