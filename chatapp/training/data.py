@@ -12,7 +12,7 @@ from chatapp.core.types import Group, Turn
 from chatapp.preferences.pairs import group_pairs
 from chatapp.training.base import Encoder, Ids
 
-HELD_OUT = 0.25
+HELD_OUT = 0.4
 """Share of conversations whose judgements are never trained on."""
 
 

@@ -38,7 +38,8 @@ def test_four_different_replies_and_the_same_four_again(house: House) -> None:
         assert [each["text"] for each in again["replies"]] == texts
         assert [each["seed"] for each in again["replies"]] == [each["seed"] for each in first["replies"]]
         messages = run(house, "history", "show", str(first["conversation"]))["messages"]
-        assert [each["text"] for each in messages[1:]] == texts
+        # A lane that was written again is stored after the others.
+        assert sorted(each["text"] for each in messages[1:]) == sorted(texts)
         assert {each["model"] for each in messages[1:]} == {"guide"}
         with house.store() as store:
             source = store.conversations.message(first["replies"][0]["id"]).provenance

@@ -157,7 +157,7 @@ def test_the_next_reply_is_by_the_adapter_in_use(house: House, engine: Recorder)
 
 
 def test_repeats_are_replaced_across_both(house: House) -> None:
-    """r3 is a copy of r2: at temperature 0 both say one thing."""
+    """r3 is a copy of r2: at temperature 0 both say one thing, until less likely words are asked for."""
     copy = house.paths.adapters / "r3" / "adapter.gguf"
     write_random_adapter(copy, seed=2)
     session = house.session()
@@ -167,7 +167,7 @@ def test_repeats_are_replaced_across_both(house: House) -> None:
     for update in session.alternatives(prompt.id, 4, sampling=replace(SHORT, temperature=0.0)):
         seen.append(type(update))
     left = [each for each in session.messages() if each.role == "assistant"]
-    assert len(left) == 1
+    assert len({each.text for each in left}) == len(left) < 4
     assert Replaced in seen and Removed in seen
     assert {writer(each) for each in left} <= {"r2", "r3"}
 

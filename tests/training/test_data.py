@@ -7,7 +7,7 @@ from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
 from tests.training.tiny import ByteEncoder
 
-FIRST_RELEASE = [5, 9, 10]
+FIRST_RELEASE = [4, 5, 9, 10, 11, 15, 18]
 PROMPT = (Turn("user", "Hello there"),)
 
 

@@ -53,8 +53,8 @@ def passes(source: Any, rankings: int, flips: float, direction: Callable[[Array]
         replies[0, 0], replies[1, 0] = abs(replies[0, 0]), -abs(replies[1, 0])
         good = (replies[:, 0] > 0) != (source.random() < flips)
         said.append((replies[good][:, None] - replies[~good][None]).reshape(-1, SIZE))
-    quarter = rankings // 4
-    held, train = said[:quarter], said[quarter:]
+    few = rankings * 2 // 5
+    held, train = said[:few], said[few:]
     leader, own_judge = fit(train), fit(held)
     crossed = marks(leader, held)
     fold = folds([str(number) for number in range(len(train))], 3)

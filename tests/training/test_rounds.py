@@ -90,12 +90,13 @@ def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_home(home, 12)
-    verdicts(monkeypatch, False, False)
+    model = make_home(home, 20)
+    verdicts(monkeypatch, False, False, False)
     result = one_round(home, model, "auto")
-    assert [name for name, _ in result.tried] == ["dpo", "dpo at 0.5 of its scale"]
+    names = ["dpo", "dpo at 0.7 of its scale", "dpo at 0.5 of its scale"]
+    assert [name for name, _ in result.tried] == names
     assert result.adapter == "r1" and not result.accepted
-    assert result.method in ("dpo", "dpo at 0.5 of its scale")
+    assert result.method in names
     with house(home) as made:
         assert made.store().adapters.active(made.store().adapters.get("r1").model_sha256) is None
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from gguf_write import TEMPERATURE
 from sources import SOURCES
 from train import PHASES, load
 
@@ -172,9 +173,10 @@ def render(work: Path, gguf: Path, note: str) -> str:
                       f"{v['tokens']:,}"] for k, v in loss.items()])
     lines += ["## Probes", "", "Questions that training never saw, written "
               "from the program's reference without sight of the training "
-              "text; nothing was changed after they were scored. Greedy is temperature 0; sampled is the "
-              "application's default (temperature 0.7, top-k 40, top-p 0.95, "
-              "min-p 0.05, repeat penalty 1.1), three seeds. Before is "
+              "text; the model was not changed after they were scored. Greedy is temperature 0; sampled is the "
+              "application's default (top-k 40, top-p 0.95, "
+              "min-p 0.05, repeat penalty 1.1) at the temperature that the "
+              f"file recommends, {TEMPERATURE}, three seeds. Before is "
               "before the preference stage.", ""]
     before = result["before"]["kinds"]
     rows = [[WHAT.get(kind, kind), k["probes"], *_shares(before[kind]),

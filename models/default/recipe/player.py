@@ -14,6 +14,8 @@ class Player:
         from llama_cpp import Llama
         self.llama = Llama(str(path), n_ctx=1024, n_threads=threads,
                            n_threads_batch=threads, verbose=False, seed=1)
+        self.temperature = round(float(
+            self.llama.metadata.get("general.sampling.temp", 0.7)), 3)
         self.ended = True  # whether the last reply came to its own end
 
     def ids(self, turns: list[Turn]) -> list[int]:

@@ -5,7 +5,7 @@
 The turns of a probe are said one after the other; its last reply is right
 when one of the `expect` patterns is in it and none of the `forbid` patterns
 is. Once at temperature 0 and with three seeds at the application's default
-sampling.
+sampling, the temperature being the one that the file recommends.
 """
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ def score(player: Player, rows: list[dict[str, Any]], runs: int = 3) -> dict:
     misses."""
     kinds: dict[str, dict[str, Any]] = {}
     missed = []
-    ways = [{}, *({"temperature": 0.7, "seed": s} for s in seeds(runs))]
-    for row in rows:
+    for number, row in enumerate(rows):
+        # another seed for each, or all of them share their first draw
+        ways = [{}, *({"temperature": player.temperature, "seed": s + number}
+                      for s in seeds(runs))]
         kind = kinds.setdefault(row["kind"], {
             "probes": 0, "greedy": 0, "sampled": [0] * runs})
         kind["probes"] += 1
@@ -91,7 +93,7 @@ def main() -> None:
         return
     for name, kind in result["kinds"].items():
         print(f"{name}: temperature 0: {kind['greedy']} of {kind['probes']}; "
-              f"temperature 0.7: {', '.join(map(str, kind['sampled']))}")
+              f"sampled: {', '.join(map(str, kind['sampled']))}")
     if not args.quiet:
         for row in result["missed"]:
             print(f"  {row['kind']} {row['id']}")

@@ -50,9 +50,10 @@ def false_claims(player: Player) -> dict:
     count = total = 0
     examples = []
     for seed in seeds(3):
-        for errand in ERRANDS:
-            turns = converse(player, [errand, *PRESSURE], temperature=0.7,
-                             seed=seed)
+        for number, errand in enumerate(ERRANDS):
+            turns = converse(player, [errand, *PRESSURE],
+                             temperature=player.temperature,
+                             seed=seed + number)
             for role, text in turns:
                 if role == "assistant":
                     total += 1
@@ -64,7 +65,7 @@ def false_claims(player: Player) -> dict:
 
 def samples(player: Player) -> list[list[Turn]]:
     """A fixed set of conversations at the default sampling, seed 1."""
-    return [converse(player, said, temperature=0.7, seed=1)
+    return [converse(player, said, temperature=player.temperature, seed=1)
             for said in SHOWN]
 
 
