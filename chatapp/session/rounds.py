@@ -145,7 +145,7 @@ class Round:
         rows: list[RankingRow | SftRow] = [*data.train.rankings, *data.train.demonstrations]
         if not rows:
             return None
-        largest = sorted(rows, key=lambda row: tokens([row]))[-self._request.settings.dpo.batch :]
+        largest = sorted(rows, key=lambda row: tokens([row]))[-self._request.settings.largest_batch :]
         places = tokens(largest)
         return estimate_from_file(read_header(self._spec.path), places=places, learned=places)
 

@@ -335,6 +335,6 @@ class Trainer:
         train = self.material.data.train
         rows: list[RankingRow | SftRow] = [*train.rankings, *train.demonstrations]
         if rows:
-            longest = sorted(rows, key=lambda row: tokens([row]))[-self.settings.dpo.batch :]
+            longest = sorted(rows, key=lambda row: tokens([row]))[-self.settings.largest_batch :]
             places = tokens(longest)
             require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)

@@ -173,7 +173,8 @@ def render(work: Path, gguf: Path, note: str) -> str:
                       f"{v['tokens']:,}"] for k, v in loss.items()])
     lines += ["## Probes", "", "Questions that training never saw, written "
               "from the program's reference without sight of the training "
-              "text; the model was not changed after they were scored. Greedy is temperature 0; sampled is the "
+              "text; the model was not changed after they were scored. Greedy "
+              "is temperature 0; sampled is the "
               "application's default (top-k 40, top-p 0.95, "
               "min-p 0.05, repeat penalty 1.1) at the temperature that the "
               f"file recommends, {TEMPERATURE}, three seeds. Before is "
