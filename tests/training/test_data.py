@@ -8,6 +8,8 @@ from chatapp.training import data
 from tests.training.tiny import ByteEncoder
 
 FIRST_RELEASE = [4, 5, 9, 10, 11, 15, 18]
+EARLIER = [5, 9, 10]
+"""Held out when the share was a quarter."""
 PROMPT = (Turn("user", "Hello there"),)
 
 
@@ -99,6 +101,8 @@ def test_the_split_has_about_its_share() -> None:
     assert all(data.is_held_out(key, 1.0) for key in keys)
     # For ever: what was held out once is never trained on. These are the answers of the first release.
     assert [n for n in range(20) if data.is_held_out(keys[n])] == FIRST_RELEASE
+    assert [n for n in range(20) if data.is_held_out(keys[n], 0.25)] == EARLIER
+    assert set(EARLIER) < set(FIRST_RELEASE)
 
 
 def test_the_prompts_before_a_judged_one_are_prompts_too() -> None:
