@@ -166,9 +166,9 @@ class Trainer:
         if only is not None:
             yield only
             return
-        if "rloo" in stages and self._may_lead():
-            yield "rloo"
-        if "dpo" in stages or "rloo" in stages:
+        if "ppo" in stages and self._may_lead():
+            yield "ppo"
+        if "dpo" in stages or "ppo" in stages:
             yield "dpo"
         if "sft" in stages:
             yield "sft"

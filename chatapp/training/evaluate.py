@@ -127,14 +127,19 @@ def agreement(marks: Sequence[float]) -> Figure:
 # Wins
 
 
-def win(tuned: Sequence[float], base: Sequence[float]) -> float:
-    """How often a reply of the one side scores above one of the other, over all pairs to one prompt; ties
-    half.
+SLOPE = 2.0
+"""Of a win: how sure a lead of one deviation of the judge's scores makes it, 88 to 12."""
 
-    Swapping the sides gives one minus it: there is no order that could favour either.
+
+def win(tuned: Sequence[float], base: Sequence[float]) -> float:
+    """How probable it is that a reply of the one side is better than one of the other, over all pairs to one
+    prompt; scores in the judge's deviations.
+
+    The probability is that of Bradley and Terry (1952), sigmoid(SLOPE * lead). Two replies that say the same
+    in other words get scores a hair apart; as whole wins they would be noise. Swapping the sides gives one
+    minus it: there is no order that could favour either.
     """
-    marks = [1.0 if a > b else 0.5 if a == b else 0.0 for a in tuned for b in base]
-    return mean(marks)
+    return mean([1 / (1 + math.exp(-SLOPE * (a - b))) for a in tuned for b in base])
 
 
 # What the policy itself prefers

@@ -44,9 +44,9 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
             "matters like length, and that may not be told from chance in others"
         )
     else:
-        stages += ["reward", "rloo"]
+        stages += ["reward", "ppo"]
         lines.append(
-            f"learn what you like from {rankings} rankings (reward model), then from its own replies (RLOO) "
+            f"learn what you like from {rankings} rankings (reward model), then from its own replies (PPO) "
             "if the reward model agrees clearly with rankings it has not seen; directly (DPO) if not"
         )
     if not stages:

@@ -33,9 +33,10 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
 The value head reads the policy's hidden states and does not change them; `explained` in the metrics is the
-share of the variance of new samples' returns that it foresaw. When the mean of log p / p_ref over the samples
-passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends there. Both are
-probabilities at the temperature of the samples, as in `rloo`.
+share of the variance of new samples' returns that it foresaw. A loss on ending before the shortest reply that
+was ranked (`endings`) stands in for samples too rare to be drawn. When the mean of log p / p_ref over the
+samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends there. Both
+are probabilities at the temperature of the samples, as in `rloo`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from typing import TYPE_CHECKING, Any
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
+from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
 from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
@@ -78,7 +80,9 @@ class PpoSettings:
     ptx: float = 0.3
     """gamma_ptx: weight of general dialogue."""
     mix_rows: int = 8
-    stop_kl: float = 1.75
+    ending: float = 3.0
+    """Weight of the loss on ending too early."""
+    stop_kl: float = 2.5
     sampling: Sampling = UNFILTERED
     seed: int = 0
     half: bool = True
@@ -150,13 +154,18 @@ class ValueHead:
 
 @dataclass(slots=True)
 class Experience:
-    """What one set of samples said, fixed while it is learned from; all (N,) over its tokens."""
+    """What one set of samples said, fixed while it is learned from; (N,) over its tokens, but for the last
+    two."""
 
     packed: Pack
     logprobs: Tensor
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    early: Tensor
+    """(E,) the tokens where an ending would come too early."""
+    ended: Tensor
+    """(E,) how probable the base finds it there."""
 
 
 def train(
@@ -191,6 +200,8 @@ def train(
     )
     experiences: list[Experience] = []
     figures: dict[str, float] = {}
+    end: int | None = None
+    warmth = settings.sampling.temperature
     replay = Replay(policy, mix, settings.ptx, settings.mix_rows, settings.seed, settings.half)
     for step in loop:
         number, of_pass = divmod(step, passes)
@@ -200,7 +211,8 @@ def train(
                 rollouts[start : start + settings.minibatch]
                 for start in range(0, len(rollouts), settings.minibatch)
             ]
-            experiences, drift = _experience(policy, head, parts, settings)
+            end = ending(rollouts)
+            experiences, drift = _experience(policy, head, parts, settings, end, guards.shortest)
             figures = {
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
                 "kl": loop.mean(drift),
@@ -212,11 +224,14 @@ def train(
             learned = experiences[of_pass % len(experiences)]
             with half_precision(settings.half):
                 hidden = states(policy.model, learned.packed)
-                logprobs = token_logprobs(policy.model, learned.packed, hidden, settings.sampling.temperature)
+                logprobs = token_logprobs(policy.model, learned.packed, hidden, warmth)
+                ended = _ended(policy, hidden, learned.packed, learned.early, end, warmth)
             values = head(hidden[learned.packed.sources])
             policy_part = clipped_policy_loss(logprobs, learned.logprobs, learned.advantages, settings.clip)
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
-            loop.backward((policy_part + settings.value_weight * value_part) / loop.processes)
+            ending_part = early_ending_loss(ended, learned.ended, learned.packed.replies)
+            loss = policy_part + settings.value_weight * value_part + settings.ending * ending_part
+            loop.backward(loss / loop.processes)
             figures |= {"policy": float(policy_part.detach()), "value": float(value_part.detach())}
         mixed = replay.add(loop, step)
         if mixed is not None:
@@ -238,7 +253,12 @@ def _explained(experiences: Sequence[Experience]) -> list[float]:
 
 
 def _experience(
-    policy: TrainedPolicy, head: ValueHead, parts: Sequence[Sequence[Rollout]], settings: PpoSettings
+    policy: TrainedPolicy,
+    head: ValueHead,
+    parts: Sequence[Sequence[Rollout]],
+    settings: PpoSettings,
+    end: int | None,
+    shortest: int,
 ) -> tuple[list[Experience], list[float]]:
     """Steps 2 and 3 for some samples, and log p / p_ref of each."""
     import torch
@@ -252,17 +272,28 @@ def _experience(
             hidden = states(policy.model, packed)
             logprobs = token_logprobs(policy.model, packed, hidden, warmth)
             with policy.reference():
-                reference = token_logprobs(policy.model, packed, temperature=warmth)
+                before, places = states(policy.model, packed), early(packed, shortest)
+                reference = token_logprobs(policy.model, packed, before, warmth)
+                ended = _ended(policy, before, packed, places, end, warmth)
         values = head(hidden[packed.sources]).detach()
         advantages, returns = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
         for reply, score in enumerate(each for rollout in part for each in rollout.rewards):
             own = packed.reply == reply
             rewards = token_rewards(score, logprobs[own], reference[own], settings.beta)
             advantages[own], returns[own] = gae(rewards, values[own], settings.gamma, settings.lam)
-        found.append(Experience(packed, logprobs, values, advantages, returns))
+        found.append(Experience(packed, logprobs, values, advantages, returns, places, ended))
         drift += per_reply(logprobs - reference, packed).tolist()
     if found:
         every = torch.cat([each.advantages for each in found])
         for each in found:
             each.advantages = (each.advantages - every.mean()) / every.std().clamp_min(1e-6)
     return found, drift
+
+
+def _ended(
+    policy: TrainedPolicy, hidden: Tensor, packed: Pack, places: Tensor, end: int | None, warmth: float
+) -> Tensor:
+    """(E,) the probability of an ending at each of `places`; (0,) where no sample ended."""
+    if end is None:
+        return hidden.new_zeros(0)
+    return end_probabilities(policy.model, hidden, packed, places, end, warmth)

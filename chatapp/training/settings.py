@@ -24,9 +24,9 @@ class Settings:
     """Reward models in the committee that leads RLOO and PPO."""
     judges: int = 2
     """Reward models in the committee that judges."""
-    evaluate_prompts: int = 320
-    """At most; a judge that learned from few rankings needs many to tell a small gain from none."""
-    evaluate_samples: int = 2
+    evaluate_prompts: int = 128
+    """At most, the person's own before others."""
+    evaluate_samples: int = 5
     chat: Sampling = field(default_factory=lambda: Sampling(max_tokens=96))
     """How the chat samples: what is judged is what will be read."""
     start: str = "the round before"

@@ -9,7 +9,7 @@ import torch
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
-from chatapp.training import auto, data, rloo, run
+from chatapp.training import auto, data, ppo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
 from chatapp.training.model import load_policy
@@ -35,7 +35,7 @@ def settings() -> Settings:
     return replace(
         usual,
         reward=replace(usual.reward, epochs=1, learning_rate=1e-2, head_rate=1e-2, half=False),
-        rloo=rloo.RlooSettings(steps=2, prompts=2, samples=3, learning_rate=1e-2, half=False),
+        ppo=ppo.PpoSettings(steps=2, prompts=2, samples=3, learning_rate=1e-2, half=False),
         dpo=replace(usual.dpo, epochs=0.5, learning_rate=1e-2, half=False),
         chat=Sampling(max_tokens=8),
     )
@@ -72,9 +72,9 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     before = copied(own.policy.model)
     outcome = own.run()
     assert [name for name, _ in outcome.tried] == [
-        "rloo",
-        "rloo at 0.7 of its scale",
-        "rloo at 0.5 of its scale",
+        "ppo",
+        "ppo at 0.7 of its scale",
+        "ppo at 0.5 of its scale",
         "dpo",
         "dpo at 0.7 of its scale",
         "dpo at 0.5 of its scale",
@@ -97,7 +97,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
 
 def test_less_of_what_is_no_better_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(monkeypatch, False, False, lost=False)
-    assert [name for name, _ in trainer(tmp_path, []).run().tried] == ["rloo", "dpo"]
+    assert [name for name, _ in trainer(tmp_path, []).run().tried] == ["ppo", "dpo"]
 
 
 def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +105,14 @@ def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     own = trainer(tmp_path, [])
     before = copied(own.policy.model)
     outcome = own.run()
-    assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.7 of its scale", True)
+    assert (outcome.method, outcome.verdict.accepted) == ("ppo at 0.7 of its scale", True)
     assert any(not torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
     # Asked again, it goes on from its own checkpoints and ends in the same place.
     verdicts(monkeypatch, False, True)
     again = trainer(tmp_path, [])
-    steps = len(run.metrics(tmp_path / "rloo"))
+    steps = len(run.metrics(tmp_path / "ppo"))
     assert again.run().steps == outcome.steps
-    assert len(run.metrics(tmp_path / "rloo")) == steps
+    assert len(run.metrics(tmp_path / "ppo")) == steps
     assert all(
         torch.equal(each, copied(own.policy.model)[name]) for name, each in copied(again.policy.model).items()
     )
@@ -122,7 +122,7 @@ def test_one_stage_alone(tmp_path: Path) -> None:
     own = trainer(tmp_path, [])
     outcome = own.run("dpo")
     assert (tmp_path / "dpo" / "checkpoint.pt").exists()
-    assert not (tmp_path / "rloo").exists()
+    assert not (tmp_path / "ppo").exists()
     assert outcome.steps > 0 and outcome.seconds > 0 and outcome.peak_memory > 0
 
 
@@ -138,10 +138,10 @@ def test_minutes_are_for_all_stages_together(tmp_path: Path, monkeypatch: pytest
     verdicts(monkeypatch, True)
     own = trainer(tmp_path, [])
     own.limits = run.Limits(max_minutes=0.0)
-    own.run("rloo")
-    # A stage looks at the clock after each of its steps.
+    own.run("ppo")
+    # A stage looks at the clock after each of its steps; PPO after both passes over one set of samples.
     found = {file.parent.name: len(run.metrics(file.parent)) for file in tmp_path.glob("*/metrics.jsonl")}
-    assert found.pop("rloo") == 1 and set(found.values()) == {1}
+    assert found.pop("ppo") == 2 and set(found.values()) == {1}
 
 
 def test_half_of_a_later_round_is_half_way_from_its_start(tmp_path: Path) -> None:

@@ -27,10 +27,24 @@ def test_a_sure_thing_has_no_width_and_nothing_has_no_value() -> None:
     assert math.isnan(mean_figure([]).value)
 
 
-def test_wins_count_ties_half_and_favour_no_side() -> None:
-    assert win([1.0, 2.0], [1.0, 0.0]) == pytest.approx((0.5 + 1 + 1 + 1) / 4)
+def test_wins_count_ties_half_near_ones_little_and_favour_no_side() -> None:
+    assert win([1.0, 3.0], [1.0, -9.0]) == pytest.approx((0.5 + 1 + 0.982 + 1) / 4, abs=1e-3)
+    assert 0.5 < win([0.01], [0.0]) < 0.51 and win([1.0], [0.0]) == pytest.approx(0.881, abs=1e-3)
     a, b = [0.1, 0.5, 0.5], [0.5, 0.2]
     assert win(a, b) + win(b, a) == pytest.approx(1.0)
+
+
+def test_wins_that_mean_something_are_seen_sooner_than_by_counting() -> None:
+    """Half of the prompts get the same reply in other words, half of the others a better one."""
+    source = random.Random(5)
+    leads = [source.gauss(0, 0.05) if n % 2 else source.gauss(0.3, 0.6) for n in range(200)]
+    shares = [float(lead > 0) for lead in leads]
+    own, counted = mean_figure([win([lead], [0.0]) for lead in leads]), mean_figure(shares)
+
+    def sureness(figure: Figure) -> float:
+        return (figure.value - 0.5) / (figure.value - figure.low)
+
+    assert sureness(own) > 1.2 * sureness(counted)
 
 
 def test_perplexity_ratio_weighs_by_tokens() -> None:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatapp.training.evaluate import Figure, agreement
+from chatapp.training.evaluate import SLOPE, Figure, agreement
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence, judge, knows
 
 SIZE = 12
-PROMPTS, SAMPLES = 320, 2
+PROMPTS, SAMPLES = 128, 5
 STRENGTHS = (0.7, 0.3)
-"""Of the two tries: RLOO, DPO."""
+"""Of the two tries: PPO, DPO."""
 Array = Any
 
 
@@ -39,7 +39,8 @@ def wins(model: Array, source: Any, move: Array) -> Figure:
     """As the examiner counts them; the interval is that of a mean."""
     base = source.normal(size=(PROMPTS, SAMPLES, SIZE)) @ model
     tuned = (source.normal(size=(PROMPTS, SAMPLES, SIZE)) + move) @ model
-    each = (tuned[:, :, None] > base[:, None, :]).mean((1, 2))
+    # As `evaluate.win`; scores have deviation 1 here.
+    each = (1 / (1 + np.exp(SLOPE * (base[:, None, :] - tuned[:, :, None])))).mean((1, 2))
     error = 1.96 * float(each.std()) / PROMPTS**0.5
     value = float(each.mean())
     return Figure(value, value - error, value + error, PROMPTS)

@@ -181,6 +181,29 @@ def test_ppo_goes_where_the_reward_is(tmp_path: Path) -> None:
     assert likes(policy, 70) > 1.0
 
 
+class Short:
+    """A scorer that likes a reply the more, the sooner it ends."""
+
+    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+        return [[20.0 / len(reply) for reply in row.replies] for row in rows]
+
+
+def test_ppo_does_not_learn_to_end_at_once(tmp_path: Path) -> None:
+    def ends(weight: float) -> float:
+        """log p of the end as the first token, against the base."""
+        policy = tiny_policy()
+        settings = ppo.PpoSettings(
+            steps=12, prompts=4, samples=8, learning_rate=1e-2, beta=0.0, stop_kl=99.0, half=False
+        )
+        own = replace(settings, ending=weight)
+        guards = NoGuards(shortest=4)
+        ppo.train(policy, TorchSampler(), Short(), PROMPTS, tmp_path / str(weight), own, guards=guards)
+        return likes(policy, END)
+
+    assert ends(0.0) > 0.5
+    assert ends(300.0) < 0.1
+
+
 @pytest.mark.parametrize("recipe", ["rloo", "ppo"])
 def test_on_policy_runs_resume_to_the_same(tmp_path: Path, recipe: str) -> None:
     def train(folder: str, steps: int | None) -> TinyPolicy:
