@@ -356,6 +356,12 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="each round starts from the adapter of the one before"
     )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="ADAPTER",
+        help="what an earlier run left: begin with round 2",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("hidden_taste.jsonl"))
@@ -375,7 +381,7 @@ def main() -> None:
             for seed in options.label_seeds:
                 for taste in options.tastes:
                     for method in options.method:
-                        start = None
+                        start = options.start
                         for number in range(options.rounds):
                             engine.set_adapter(None)
                             result, start = train(
@@ -383,7 +389,7 @@ def main() -> None:
                             )
                             line = {
                                 **result,
-                                "round": number + 1,
+                                "round": number + (1 if options.start is None else 2),
                                 "part": options.part,
                                 "set": options.set,
                                 "material_seed": options.material_seed,
