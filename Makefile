@@ -10,7 +10,7 @@ chat:  ## open the chat; ARGS='--resume last' passes flags on, EXTRAS=train adds
 	@$(PYTHON) .ci/set_up.py $(filter-out dev,$(EXTRAS))
 	@.venv/bin/chatapp $(ARGS)
 
-test:  ## all tests; EXTRAS='dev train' runs the ones that need torch too
+test:  ## all tests; EXTRAS='dev train peer' runs the ones that need torch or a peer too
 	@$(PYTHON) .ci/set_up.py $(EXTRAS)
 	.venv/bin/ruff check .
 	.venv/bin/mypy

@@ -136,13 +136,20 @@ def chat(
     """
     if demo:
         choose_demo(ctx)
+    given = {"model": model, "adapter": adapter, "system": system}
+    given = {name: value for name, value in given.items() if value is not None}
     if ctx.invoked_subcommand is not None:
+        if stray := [*given, *(["resume"] if resume is not None else [])]:
+            command = f"chatapp {ctx.invoked_subcommand}"
+            raise UsageError(
+                f"--{stray[0]} before {ctx.invoked_subcommand} would do nothing",
+                f"put it behind: see `{command} --help`",
+            )
         return
     if not is_terminal():
         raise ChatappError("the chat needs a terminal", '`chatapp ask "…"` works without one')
     house = house_of(ctx)
-    given = {"model": model, "adapter": adapter, "system": system}
-    house.with_settings(**{name: value for name, value in given.items() if value is not None})
+    house.with_settings(**given)
     from chatapp.cli.arguments import conversation_of
     from chatapp.tui.app import ChatApp
 

@@ -27,7 +27,7 @@ def figures(result: RoundResult) -> Iterator[tuple[str, str]]:
     evaluation = result.evaluation
     against = evaluation.get("against", "the base")
     if wins := evaluation.get("wins"):
-        yield "wins", f"{_share(wins)} of {wins['n']} held-out prompts, over {against}"
+        yield "wins", f"{_share(wins)} expected on {wins['n']} held-out prompts, over {against}"
     if judge := evaluation.get("judge"):
         yield (
             "judge of the wins",

@@ -49,6 +49,7 @@ def run_checks(house: House) -> Iterator[Check]:
     yield _model(house)
     yield from _engine(house)
     yield _adapter(house)
+    yield _training()
 
 
 def _versions() -> Iterator[Check]:
@@ -69,6 +70,8 @@ def _places(house: House) -> Iterator[Check]:
         "settings": paths.settings,
         "database file": paths.database,
         "models": paths.models,
+        "adapters": paths.adapters,
+        "trainings": paths.runs,
         "log": paths.log,
         "cache": paths.cache,
     }
@@ -198,6 +201,16 @@ def _adapter(house: House) -> Check:
         return Check("adapter", "broken", str(error), error.hint)
     in_use = "none, the model answers as it came" if adapter is None else one_line(adapter.name, 80)
     return Check("adapter", "ok", f"{in_use}; {known} in `chatapp adapters list --all`")
+
+
+def _training() -> Check:
+    from chatapp.training.extra import install_command, missing
+
+    if lacking := missing():
+        detail = f"not installed: {', '.join(lacking)}; the chat needs none of it"
+        return Check("training", "note", detail, install_command())
+    versions = (f"{each} {importlib.metadata.version(each)}" for each in ("torch", "transformers", "peft"))
+    return Check("training", "ok", ", ".join(versions))
 
 
 def _findings(house: House) -> Iterator[Check]:

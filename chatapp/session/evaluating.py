@@ -196,10 +196,12 @@ class Evaluation:
     def _prompts(self) -> list[tuple[int, ...]]:
         settings, data = Settings(), self._own()
         unranked = unranked_prompts(self._house.store(), self._house.store().groups.list())
-        mix, _ = self._dialogues()
+        mix, untouched = self._dialogues()
         own = [*data.held_out.prompts, *(self._engine.encode(each).ids for each in unranked)]
         found = dict.fromkeys(
-            each for each in (*own, *openings(conversation_rows(mix, self._engine))) if len(each) <= 512
+            each
+            for each in (*own, *openings(conversation_rows([*untouched, *mix], self._engine)))
+            if len(each) <= 512
         )
         return list(found)[: settings.evaluate_prompts]
 

@@ -113,8 +113,9 @@ def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> 
 def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
     mix = conversation_rows(given.mix, engine)
     own = [engine.encode(prompt).ids for prompt in given.prompts]
-    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings(mix)]))
-    return Material(data, mix, conversation_rows(given.untouched, engine), prompts)
+    untouched = conversation_rows(given.untouched, engine)
+    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings(untouched)]))
+    return Material(data, mix, untouched, prompts)
 
 
 def openings(rows: Sequence[SftRow]) -> list[Ids]:

@@ -26,10 +26,9 @@ from chatapp.session.round_work import Work
 from chatapp.session.run_folder import RoundInput, RunFolder
 from chatapp.training import processes
 from chatapp.training.architectures import require_trainable
-from chatapp.training.data import Data, RankingRow, SftRow
+from chatapp.training.data import Data
 from chatapp.training.extra import require_extra
-from chatapp.training.memory import Estimate, estimate_from_file, require
-from chatapp.training.packing import tokens
+from chatapp.training.memory import Estimate, estimate_from_file, largest_batch, require
 from chatapp.training.plan import Plan, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.run import Interrupted, Limits
@@ -142,11 +141,9 @@ class Round:
 
     def _memory(self, data: Data) -> Estimate | None:
         """What the largest batch will take."""
-        rows: list[RankingRow | SftRow] = [*data.train.rankings, *data.train.demonstrations]
-        if not rows:
+        places = largest_batch(data.train, self._request.settings)
+        if not places:
             return None
-        largest = sorted(rows, key=lambda row: tokens([row]))[-self._request.settings.largest_batch :]
-        places = tokens(largest)
         return estimate_from_file(read_header(self._spec.path), places=places, learned=places)
 
     # The work

@@ -8,14 +8,14 @@ from typing import Any
 
 
 def in_words(evaluation: Mapping[str, Any]) -> str:
-    """`wins 63% [55, 70] of 200 held-out prompts, same length, perplexity +0.6%`.
+    """`wins 63% [55, 70] on 200 held-out prompts, same length, perplexity +0.6%`.
 
     `evaluation` is `training.gate.Evidence` as JSON; what is unknown in it is left out.
     """
     wins, preference = evaluation.get("wins"), evaluation.get("preference")
     parts = [
-        _share("wins", wins, "held-out prompts"),
-        "" if _known(wins) else _share("agrees with", preference, "held-out rankings"),
+        _share("wins", wins, "on", "held-out prompts"),
+        "" if _known(wins) else _share("agrees with", preference, "of", "held-out rankings"),
         _length(evaluation.get("tuned"), evaluation.get("base")),
         _perplexity(evaluation.get("perplexity")),
     ]
@@ -23,19 +23,19 @@ def in_words(evaluation: Mapping[str, Any]) -> str:
 
 
 def in_short(evaluation: Mapping[str, Any]) -> str:
-    """The figure that decided alone: `wins 63% of 200`."""
-    for name, words in (("wins", "wins"), ("preference", "agrees with")):
+    """The figure that decided alone: `wins 63% on 200`."""
+    for name, words, by in (("wins", "wins", "on"), ("preference", "agrees with", "of")):
         figure = evaluation.get(name)
         if figure is not None and _known(figure):
-            return f"{words} {figure['value']:.0%} of {figure['n']}"
+            return f"{words} {figure['value']:.0%} {by} {figure['n']}"
     return ""
 
 
-def _share(words: str, figure: Any, of: str) -> str:
+def _share(words: str, figure: Any, by: str, what: str) -> str:
     if not _known(figure):
         return ""
     low, high = (f"{100 * figure[side]:.0f}" for side in ("low", "high"))
-    return f"{words} {figure['value']:.0%} [{low}, {high}] of {figure['n']} {of}"
+    return f"{words} {figure['value']:.0%} [{low}, {high}] {by} {figure['n']} {what}"
 
 
 def _perplexity(figure: Any) -> str:

@@ -11,23 +11,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from chatapp.core.errors import TrainingError
 from chatapp.training import dpo, evaluate, ppo, processes, reward, rloo, sft
 from chatapp.training.anchor import anchored
 from chatapp.training.base import Sampler
-from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.data import RankingRow
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import Examiner
 from chatapp.training.gate import SURE, Evidence, Verdict, damages, judge, merit
-from chatapp.training.memory import estimate, peak, require
-from chatapp.training.packing import tokens
+from chatapp.training.memory import estimate, largest_batch, peak, require
 from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
-from chatapp.training.rollouts import guards_from
+from chatapp.training.rollouts import LONGEST, guards_from
 from chatapp.training.run import Limits
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, part_of_the_way, restore, scale
@@ -96,17 +97,18 @@ class Trainer:
         self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
-        self._begun = time.monotonic()
+        self._spent = 0.0
+        """Seconds of training, the evaluation left out."""
         self._later_round = later_round
         self._examiner = Examiner(
-            policy, sampler, material, settings, self._committee, self._learner if later_round else None
+            policy, sampler, material, settings, self._examining, self._learner if later_round else None
         )
 
     # The whole
 
     def run(self, only: Stage | None = None) -> Outcome:
         """Carry out the plan; the policy is left as the verdict says (at its start when nothing helped)."""
-        begun = self._begun = time.monotonic()
+        begun = time.monotonic()
         planned = plan(self.material.data, only)
         for line in planned.lines:
             self._note("plan", line)
@@ -175,6 +177,9 @@ class Trainer:
 
     def _may_lead(self) -> bool:
         """Whether reward models agree with rankings that they have not seen better than chance."""
+        if guards_from(self.material.data.train.rankings).shortest > LONGEST:
+            self._note("reward", f"replies are too long to practise on: all but a few over {LONGEST} tokens")
+            return False
         crossed = self._examiner.crossed(self.leaders())
         if crossed.n:
             share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
@@ -224,42 +229,26 @@ class Trainer:
 
     def supervised(self) -> None:
         """Imitate the edits."""
-        rows = self.material.data.train.demonstrations
-        self._count(
-            sft.train(
-                self.policy,
-                rows,
-                self.folder / "sft",
-                self.settings.sft,
-                mix=self.material.mix,
-                **self._common,
-            )
-        )
+        rows, settings = self.material.data.train.demonstrations, self.settings.sft
+        with self._clock():
+            self._count(sft.train(self.policy, rows, self.folder / "sft", settings, **self._common))
 
     def leaders(self) -> reward.Committee:
         """The committee trained on the training side, its accuracy measured on the held-out side."""
         if self._leaders is None:
             rows, held = self.material.data.train.rankings, self.material.data.held_out.rankings
-            self._leaders = self._committee("reward", rows, self.settings.members)
+            self._leaders = self._leading(rows)
             if held:
                 marks = reward.pair_accuracy(self._leaders.score(held), held)
-                self.reward_accuracy = evaluate.mean_figure(marks)
+                self.reward_accuracy = evaluate.agreement(marks)
                 share = f"{self.reward_accuracy.as_share()} of the comparisons"
                 self._note("reward", f"agrees with {share} in {len(held)} held-out rankings")
         return self._leaders
 
     def dpo(self) -> None:
-        rows = self.material.data.train.rankings
-        self._count(
-            dpo.train(
-                self._learner,
-                rows,
-                self.folder / "dpo",
-                self.settings.dpo,
-                mix=self.material.mix,
-                **self._common,
-            )
-        )
+        rows, settings = self.material.data.train.rankings, self.settings.dpo
+        with self._clock():
+            self._count(dpo.train(self._learner, rows, self.folder / "dpo", settings, **self._common))
 
     def rloo(self) -> None:
         self._on_policy(rloo, self.settings.rloo)
@@ -269,30 +258,43 @@ class Trainer:
 
     def _on_policy(self, recipe: Any, settings: Any) -> None:
         train = self.material.data.train
-        self._count(
-            recipe.train(
-                self._learner,
-                self.sampler,
-                self.leaders(),
-                train.prompts,
-                self.folder / recipe.__name__.rsplit(".", 1)[-1],
-                settings,
-                guards=guards_from(train.rankings),
-                mix=self.material.mix,
-                **self._common,
+        leaders, guards = self.leaders(), guards_from(train.rankings)
+        # A sample that is cut off is worth nothing, so there is room for what people ranked.
+        room = max(settings.sampling.max_tokens, min(guards.longest, LONGEST))
+        settings = replace(settings, sampling=replace(settings.sampling, max_tokens=room))
+        folder = self.folder / recipe.__name__.rsplit(".", 1)[-1]
+        with self._clock():
+            self._count(
+                recipe.train(
+                    *(self._learner, self.sampler, leaders, train.prompts, folder, settings),
+                    guards=guards,
+                    **self._common,
+                )
             )
-        )
 
-    def _committee(self, name: str, rows: Sequence[RankingRow], members: int) -> reward.Committee:
+    def _leading(self, rows: Sequence[RankingRow]) -> reward.Committee:
+        with self._clock():
+            return self._committee("reward", rows, self.settings.members, self._limits_now)
+
+    def _examining(self, name: str, rows: Sequence[RankingRow], members: int) -> reward.Committee:
+        """Not cut short: a judge that was stopped early knows nothing."""
+        return self._committee(name, rows, members, Limits(stop=self.limits.stop))
+
+    def _committee(
+        self, name: str, rows: Sequence[RankingRow], members: int, limits: Limits
+    ) -> reward.Committee:
+        """No two of any name begin alike, so that what misleads one need not mislead the other."""
         models = []
         for number in range(members):
-            own = replace(self.settings.reward, seed=self.settings.seed * 100 + number)
-            model = reward.RewardModel(self.policy, own, f"{name}{number}")
+            seed = crc32(f"{self.settings.seed} {name} {number}".encode())
+            model = reward.RewardModel(
+                self.policy, replace(self.settings.reward, seed=seed), f"{name}{number}"
+            )
             loop = reward.train(
                 model,
                 rows,
                 self.folder / f"{name}-{number}",
-                limits=self._limits_now,
+                limits=limits,
                 progress=lambda event: self.progress(replace(event, stage=name.rstrip("0123456789"))),
             )
             self._count(loop)
@@ -310,7 +312,16 @@ class Trainer:
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"limits": self._limits_now, "progress": self.progress}
+        return {"mix": self.material.mix, "limits": self._limits_now, "progress": self.progress}
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        """What is done within it counts as training."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent += time.monotonic() - begun
 
     @property
     def _limits_now(self) -> Limits:
@@ -318,7 +329,7 @@ class Trainer:
         most = self.limits.max_minutes
         if most is None:
             return self.limits
-        return replace(self.limits, max_minutes=max(0.0, most - (time.monotonic() - self._begun) / 60))
+        return replace(self.limits, max_minutes=max(0.0, most - self._spent / 60))
 
     def _count(self, loop: Any) -> None:
         self._steps[str(loop.folder)] = loop.step
@@ -332,9 +343,5 @@ class Trainer:
         self.progress(Progress(stage, 0, 0, note=line))
 
     def _require_memory(self) -> None:
-        train = self.material.data.train
-        rows: list[RankingRow | SftRow] = [*train.rankings, *train.demonstrations]
-        if rows:
-            longest = sorted(rows, key=lambda row: tokens([row]))[-self.settings.largest_batch :]
-            places = tokens(longest)
+        if places := largest_batch(self.material.data.train, self.settings):
             require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)

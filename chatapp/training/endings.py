@@ -44,9 +44,12 @@ def early(packed: Pack, shortest: int) -> Tensor:
 
 
 def end_probabilities(
-    model: Any, hidden: Tensor, packed: Pack, places: Tensor, end: int, temperature: float
+    model: Any, hidden: Tensor, packed: Pack, places: Tensor, end: int | None, temperature: float
 ) -> Tensor:
-    """(E,) probability that the reply ends at each of `places`, as sampling at `temperature` draws it."""
+    """(E,) probability that the reply ends at each of `places`, as sampling at `temperature` draws it; (0,)
+    where no token is known to end one."""
+    if end is None:
+        return hidden.new_zeros(0)
     logits = token_logits(model, hidden[packed.sources[places]]) / temperature
     return logits.softmax(-1)[:, end]
 

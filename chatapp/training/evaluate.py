@@ -139,7 +139,7 @@ def win(tuned: Sequence[float], base: Sequence[float]) -> float:
     in other words get scores a hair apart; as whole wins they would be noise. Swapping the sides gives one
     minus it: there is no order that could favour either.
     """
-    return mean([1 / (1 + math.exp(-SLOPE * (a - b))) for a in tuned for b in base])
+    return mean([0.5 + 0.5 * math.tanh(SLOPE / 2 * (a - b)) for a in tuned for b in base])
 
 
 # What the policy itself prefers

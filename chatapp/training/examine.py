@@ -50,7 +50,8 @@ class Examiner:
 
     def evidence(self) -> Evidence:
         data, settings = self._material.data, self._settings
-        prompts = [*data.held_out.prompts, *self._material.prompts][: settings.evaluate_prompts]
+        prompts = list(dict.fromkeys([*data.held_out.prompts, *self._material.prompts]))
+        prompts = prompts[: settings.evaluate_prompts]
         held = data.held_out.rankings
         found = Evidence(reward=self._crossed)
         if self._learner is not None:
@@ -87,7 +88,7 @@ class Examiner:
         """How often reward models agree with rankings that they have not seen, over all rankings: with those
         held out by the `leaders`, with each part of the others by one that learned from all the rest.
 
-        Those models are thrown away: they neither lead nor judge, since they learned from both sides.
+        Those models neither lead nor judge, since they learned from both sides.
         """
         train, held = self._material.data.train.rankings, self._material.data.held_out.rankings
         marks = reward.pair_accuracy(leaders.score(held), held)

@@ -9,15 +9,19 @@ from importlib.util import find_spec
 
 from chatapp.core.errors import TrainingError
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "datasets", "gguf")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "gguf")
 _WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 def require_extra() -> None:
     """Errors: `TrainingError` with the exact command, when a package is not installed."""
-    missing = [name for name in PACKAGES if not _there(name)]
-    if missing:
-        raise TrainingError(f"training needs {', '.join(missing)}", install_command())
+    if lacking := missing():
+        raise TrainingError(f"training needs {', '.join(lacking)}", install_command())
+
+
+def missing() -> list[str]:
+    """What is not installed of it."""
+    return [name for name in PACKAGES if not _there(name)]
 
 
 def install_command() -> str:

@@ -5,7 +5,8 @@ The rankings say nothing that lasts: then reward models agree with rankings new 
 Cross-validation over all rankings finds them better by accident in about 7% of such trainings (its folds
 share rankings, so it errs more often than the 2.5% of its interval); the judge would have to lean the same
 way by accident too. Or they do say something and the policy learned none of it: then it wins half, and up to
-two tries (PPO, DPO) have to look better than that by accident, so each is held to 1.25%. What is tried again
+two tries (PPO, DPO; three where there are edits) have to look better than that by accident, so each is held
+to 1.25%. What is tried again
 at less of its scale lost something before, so that its wins did not count.
 `tests/training/test_gate.py` plays both.
 
@@ -31,13 +32,13 @@ class Evidence:
     """What `wins`, `preference` and `best_gain` compare with: in a later round, what the training started
     from. What may not be lost is always measured against the base."""
     wins: Figure = UNKNOWN
-    """Tuned over that on held-out prompts; 0.5 is no difference. Judged by a reward model that was trained
-    on the held-out rankings alone."""
+    """How probable a reward model that was trained on the held-out rankings alone finds it that a reply of
+    the tuned policy is better than one of that, on held-out prompts; 0.5 is no difference."""
     judge: Figure = UNKNOWN
     """How often that reward model orders a pair of the *training* side as the person did."""
     reward: Figure = UNKNOWN
     """How often reward models order a pair of a ranking that they have not seen as the person did, over all
-    rankings (cross-validation); unknown where no reward model leads."""
+    rankings (cross-validation); unknown where it was not asked whether one may lead."""
     preference: Figure = UNKNOWN
     """How often the tuned policy's own change orders a held-out pair as the person did."""
     best_gain: Figure = UNKNOWN
@@ -136,7 +137,7 @@ def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
 
 
 def _wins(figure: Figure) -> str:
-    return f"wins {_percent(figure)} of {figure.n} held-out prompts"
+    return f"wins {_percent(figure)} on {figure.n} held-out prompts"
 
 
 def _percent(figure: Figure) -> str:

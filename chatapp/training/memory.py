@@ -7,6 +7,11 @@ from typing import Any
 
 from chatapp.core.errors import TrainingError
 from chatapp.engine.gguf import GgufHeader
+from chatapp.training.data import RankingRow, SftRow, Side
+from chatapp.training.packing import tokens
+from chatapp.training.plan import SOME
+from chatapp.training.rollouts import LONGEST
+from chatapp.training.settings import Settings
 
 _PROGRAM = 700 * 2**20
 """Python, torch, transformers and peft themselves."""
@@ -93,6 +98,20 @@ def _estimate(shape: _Shape, places: int, learned: int, half: bool) -> Estimate:
         activations=places * (kept + attention) * (3 if half else _FLOAT),
         logits=learned * shape.vocabulary * _FLOAT * 4,
     )
+
+
+def largest_batch(side: Side, settings: Settings) -> int:
+    """Places of the largest batch that any stage will put through the network; 0 where there is nothing to
+    learn from. PPO's samples are taken to be as long as the longest reply that was ranked."""
+    rows: list[RankingRow | SftRow] = [*side.rankings, *side.demonstrations]
+    ranked = max(settings.dpo.batch, settings.reward.batch)
+    places = tokens(sorted(rows, key=lambda row: tokens([row]))[-ranked:])
+    if len(side.rankings) < SOME:
+        return places
+    ppo, longest = settings.ppo, max(len(reply) for row in side.rankings for reply in row.replies)
+    reply = min(longest, max(ppo.sampling.max_tokens, LONGEST))
+    prompts = sorted(map(len, side.prompts))[-ppo.minibatch :]
+    return max(places, sum(prompts) + len(prompts) * ppo.samples * reply)
 
 
 def require(expected: Estimate, limit: int | None) -> None:

@@ -55,7 +55,7 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
         held = len(data.held_out.rankings)
         lines.append(
             f"judged by {_count(held, 'ranking')} that are never trained on; "
-            "if it is no better than the base, the base stays"
+            "if it is no better than what it starts from, that stays"
         )
         if held < TELLING:
             lines.append(f"expect to be asked for more: {held} held out can show a large change alone")
@@ -63,8 +63,10 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
 
 
 def _what_there_is(data: Data) -> str:
+    # An edit is better than what it stands for, a thumb up than a thumb down: they count like rankings.
+    mixed = data.train.demonstrations or data.held_out.demonstrations or data.train.thumbs
     parts = [
-        _count(data.rankings, "ranking"),
+        _count(data.rankings, "comparison" if mixed or data.held_out.thumbs else "ranking"),
         _count(len(data.train.demonstrations) + len(data.held_out.demonstrations), "edit"),
         _count(len(data.train.thumbs) + len(data.held_out.thumbs), "thumb"),
     ]

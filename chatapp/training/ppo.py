@@ -69,7 +69,7 @@ class PpoSettings:
     """Passes over the samples of one step."""
     minibatch: int = 8
     """Prompts for each gradient step."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     value_rate: float = 3e-3
     beta: float = 0.05
     gamma: float = 1.0
@@ -77,10 +77,10 @@ class PpoSettings:
     clip: float = 0.2
     value_clip: float = 0.2
     value_weight: float = 0.5
-    ptx: float = 0.3
+    ptx: float = 0.5
     """gamma_ptx: weight of general dialogue."""
     mix_rows: int = 8
-    ending: float = 3.0
+    ending: float = 1.0
     """Weight of the loss on ending too early."""
     stop_kl: float = 2.5
     sampling: Sampling = UNFILTERED
@@ -207,12 +207,12 @@ def train(
         number, of_pass = divmod(step, passes)
         if of_pass == 0:
             rollouts = source.draw(loop, number)
-            parts = [
-                rollouts[start : start + settings.minibatch]
-                for start in range(0, len(rollouts), settings.minibatch)
-            ]
+            # With several processes each has its share of every minibatch.
+            size = -(-settings.minibatch // loop.processes)
+            parts = [rollouts[start : start + size] for start in range(0, len(rollouts), size)]
             end = ending(rollouts)
             experiences, drift = _experience(policy, head, parts, settings, end, guards.shortest)
+            _standardise(experiences, loop)
             figures = {
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
                 "kl": loop.mean(drift),
@@ -225,7 +225,7 @@ def train(
             with half_precision(settings.half):
                 hidden = states(policy.model, learned.packed)
                 logprobs = token_logprobs(policy.model, learned.packed, hidden, warmth)
-                ended = _ended(policy, hidden, learned.packed, learned.early, end, warmth)
+                ended = end_probabilities(policy.model, hidden, learned.packed, learned.early, end, warmth)
             values = head(hidden[learned.packed.sources])
             policy_part = clipped_policy_loss(logprobs, learned.logprobs, learned.advantages, settings.clip)
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
@@ -274,7 +274,7 @@ def _experience(
             with policy.reference():
                 before, places = states(policy.model, packed), early(packed, shortest)
                 reference = token_logprobs(policy.model, packed, before, warmth)
-                ended = _ended(policy, before, packed, places, end, warmth)
+                ended = end_probabilities(policy.model, before, packed, places, end, warmth)
         values = head(hidden[packed.sources]).detach()
         advantages, returns = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
         for reply, score in enumerate(each for rollout in part for each in rollout.rewards):
@@ -283,17 +283,12 @@ def _experience(
             advantages[own], returns[own] = gae(rewards, values[own], settings.gamma, settings.lam)
         found.append(Experience(packed, logprobs, values, advantages, returns, places, ended))
         drift += per_reply(logprobs - reference, packed).tolist()
-    if found:
-        every = torch.cat([each.advantages for each in found])
-        for each in found:
-            each.advantages = (each.advantages - every.mean()) / every.std().clamp_min(1e-6)
     return found, drift
 
 
-def _ended(
-    policy: TrainedPolicy, hidden: Tensor, packed: Pack, places: Tensor, end: int | None, warmth: float
-) -> Tensor:
-    """(E,) the probability of an ending at each of `places`; (0,) where no sample ended."""
-    if end is None:
-        return hidden.new_zeros(0)
-    return end_probabilities(policy.model, hidden, packed, places, end, warmth)
+def _standardise(experiences: Sequence[Experience], loop: Loop) -> None:
+    """Advantages to mean 0 and deviation 1, over all processes."""
+    mean = loop.mean([value for each in experiences for value in each.advantages.tolist()])
+    variance = loop.mean([(value - mean) ** 2 for each in experiences for value in each.advantages.tolist()])
+    for each in experiences:
+        each.advantages = (each.advantages - mean) / max(variance**0.5, 1e-6)

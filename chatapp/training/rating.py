@@ -24,7 +24,6 @@ from chatapp.core.types import Turn
 from chatapp.training.base import Encoder, Ids, TrainedPolicy, half_precision
 from chatapp.training.corruptions import normalised
 from chatapp.training.data import RankingRow, encode_reply
-from chatapp.training.extra import install_command
 from chatapp.training.overlap import Rarity, overlap_features
 from chatapp.training.packing import pack, token_logprobs
 
@@ -178,7 +177,9 @@ class RatingModel:
         try:
             from sklearn.ensemble import ExtraTreesClassifier
         except ImportError as error:
-            raise TrainingError("learning from thumbs needs scikit-learn", install_command()) from error
+            raise TrainingError(
+                "learning from thumbs needs scikit-learn", "pip install scikit-learn"
+            ) from error
         if len(set(good)) < 2:
             raise TrainingError("all thumbs point the same way", "rate some good replies and some bad ones")
         usual = [*rows, *unlabelled]

@@ -18,6 +18,8 @@ from chatapp.training.run import Loop
 
 UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
 """The policy as it is: only then is log p the probability that a sample was drawn with."""
+LONGEST = 256
+"""Tokens of a sample at most, where people ranked longer ones than the recipe's own limit."""
 
 
 class Scorer(Protocol):
@@ -200,9 +202,10 @@ def _words(text: str) -> list[str]:
 
 
 def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:
-    """The prompts of one step: all of them in turn, each time round in a new order."""
+    """The prompts of one step: all of them in turn, each time round in a new order. What is left of a round
+    and would make a smaller step waits for the next one: few samples say little of how far the policy is."""
     order = list(prompts)
-    rounds = -(-len(order) // count)
+    rounds = max(1, len(order) // count)
     random.Random(f"{seed} {step // rounds}").shuffle(order)
     place = step % rounds * count
     return order[place : place + count]

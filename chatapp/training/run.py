@@ -183,9 +183,9 @@ class Loop:
         """One step of the optimizer with the gradients gathered so far; writes `metrics` down."""
         import torch
 
+        if self.processes > 1:
+            self._sum_over_processes()
         gradients = [each.grad for each in self._parameters.values() if each.grad is not None]
-        if self._process.num_processes > 1:
-            self._sum_over_processes(gradients)
         norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
         if not math.isfinite(norm):
             raise self._diverged("the gradient")
@@ -213,14 +213,18 @@ class Loop:
         falling = (self._planned - step) / self._planned if self._decay else 1.0
         return min(1.0, rising) * falling
 
-    def _sum_over_processes(self, gradients: Sequence[Tensor]) -> None:
+    def _sum_over_processes(self) -> None:
+        """All of them take part with all parameters, also one that had no share of the batch."""
         import torch
         from accelerate.utils import reduce
 
+        gradients = [
+            torch.zeros_like(each) if each.grad is None else each.grad for each in self._parameters.values()
+        ]
         flat = reduce(torch.cat([each.flatten() for each in gradients]), reduction="sum")
         place = 0
-        for each in gradients:
-            each.copy_(flat[place : place + each.numel()].view_as(each))
+        for each in self._parameters.values():
+            each.grad = flat[place : place + each.numel()].view_as(each).clone()
             place += each.numel()
 
     def _diverged(self, what: str) -> TrainingError:

@@ -34,11 +34,6 @@ class Settings:
     max_memory: int | None = None
     seed: int = 0
 
-    @property
-    def largest_batch(self) -> int:
-        """Rankings that go through the network at once, in the stage that takes most."""
-        return max(self.dpo.batch, self.reward.batch)
-
 
 @dataclass(slots=True)
 class Material:

@@ -56,7 +56,7 @@ RESULT = {
         "base": {"words": 17.0},
     },
     "accepted": True,
-    "reason": "better than the base: wins 63% (55% to 70%) of held-out prompts",
+    "reason": "better than the base: wins 63% (55% to 70%) on held-out prompts",
 }
 
 

@@ -181,9 +181,16 @@ def edits(bench: Bench, taste: str, groups: Sequence[Group], count: int = 5) -> 
 
 
 def train(
-    bench: Bench, method: str, taste: str, rankings: int, label_seed: int, base: Any, start: Path | None
+    bench: Bench,
+    method: str,
+    taste: str,
+    rankings: int,
+    label_seed: int,
+    base: Any,
+    start: Path | None,
+    number: int,
 ) -> Any:
-    """One training from the judge's rankings, its figures, and the adapter it left."""
+    """Training `number` from the judge's rankings, its figures, and the adapter it left."""
     import torch
 
     from chatapp.training import auto, data, evaluate, sft
@@ -193,7 +200,7 @@ def train(
     from chatapp.training.settings import Material
 
     torch.set_num_threads(bench.threads)
-    name = f"{method}-{taste}-{rankings}-{label_seed}" + ("" if start is None else f"-after-{start.stem}")
+    name = f"{method}-{taste}-{rankings}-{label_seed}-round{number}"
     folder = bench.folder / name
     shutil.rmtree(folder, ignore_errors=True)
     writer = None if start is None else AdapterSpec(start.stem, start)
@@ -207,7 +214,7 @@ def train(
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
     sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
-    more = [row.ids[: row.mask.index(1)] for row in mix if 1 in row.mask]
+    more = [row.ids[: row.mask.index(1)] for row in untouched if 1 in row.mask]
     settings = replace(settings_from(bench.options, label_seed), chat=bench.first)
     trainer = auto.Trainer(
         policy,
@@ -382,14 +389,16 @@ def main() -> None:
                 for taste in options.tastes:
                     for method in options.method:
                         start = options.start
-                        for number in range(options.rounds):
+                        first = 1 if options.start is None else 2
+                        for number in range(first, first + options.rounds):
                             engine.set_adapter(None)
                             result, start = train(
-                                bench, method, taste, rankings, (seed + number) % 3, base, start
+                                *(bench, method, taste, rankings, (seed + number - 1) % 3),
+                                *(base, start, number),
                             )
                             line = {
                                 **result,
-                                "round": number + (1 if options.start is None else 2),
+                                "round": number,
                                 "part": options.part,
                                 "set": options.set,
                                 "material_seed": options.material_seed,

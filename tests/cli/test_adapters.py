@@ -68,7 +68,7 @@ def test_the_list_says_what_each_is_worth(cli: Cli) -> None:
         rank(cli, better, worse)
     cli.run("adapters", "use", "r1")
     first, second = cli.run("adapters", "list").splitlines()
-    assert first.startswith("* r1\trloo\tguide\t2026-") and first.endswith("\tbase\twins 63% of 200\t")
+    assert first.startswith("* r1\trloo\tguide\t2026-") and first.endswith("\tbase\twins 63% on 200\t")
     assert second.startswith("r2\t")
     assert second.endswith("\tr1\trefused: no better than r1\tbeats r1 in 3 of 4")
     listed = cli.json("adapters", "list")

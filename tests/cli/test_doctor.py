@@ -39,6 +39,15 @@ def test_doctor_names_the_adapter_in_use_and_tries_it(cli: Cli) -> None:
     assert out.exit_code == 1 and "BROKEN adapter: there is no adapter 'r2'" in out.stdout
 
 
+def test_doctor_says_whether_training_is_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chatapp.training import extra
+
+    monkeypatch.setattr(extra, "_there", lambda name: name != "torch")
+    out = cli._invoke(("doctor",), None).stdout
+    assert "note   training: not installed: torch; the chat needs none of it" in out
+    assert " -m pip install " in out and "trainings: " in out
+
+
 def test_doctor_finds_an_engine_that_cannot(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise ModelError("it will not load")

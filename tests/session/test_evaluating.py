@@ -17,6 +17,7 @@ from chatapp.preferences.formats import rankings
 from chatapp.session.evaluating import Evaluation
 from chatapp.session.wiring import House
 from chatapp.training import evaluate
+from chatapp.training.settings import Settings as TrainingSettings
 from tests.session.guide_adapters import register
 
 
@@ -54,12 +55,12 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
         assert perplexity["adapter"].value / perplexity["against"].value == pytest.approx(
             perplexity["ratio"].value
         )
-        behaviours = evaluation.run("behaviours")
-        assert behaviours.n == 320
+        behaviours, asked = evaluation.run("behaviours"), TrainingSettings().evaluate_prompts
+        assert behaviours.n == asked
         for name in ("words", "distinct", "duplicates", "short", "unfinished", "asks"):
             for side in ("adapter", "against"):
                 figure = behaviours.figures[name][side]
-                assert figure.low <= figure.value <= figure.high and figure.n == 320
+                assert figure.low <= figure.value <= figure.high and figure.n == asked
         with pytest.raises(TrainingError, match="no held-out ranking"):
             evaluation.run("preferences")
 

@@ -79,7 +79,7 @@ async def test_from_the_plan_to_the_verdict_and_back(open_chat: Open, tmp_path: 
         chat.store.adapters.choose(sha256(chat), "r1", "train")  # what a training that helped does at its end
         await chat.press("enter")
         await shows(
-            chat, "r1 is better than the base: wins 63% [55, 70] of 200 held-out prompts, same length"
+            chat, "r1 is better than the base: wins 63% [55, 70] on 200 held-out prompts, same length"
         )
         await shows(chat, "perplexity +0.6%")
         await shows(chat, "r1 answers in the chat now")
