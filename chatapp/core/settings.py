@@ -77,11 +77,15 @@ def _names(target: Any) -> list[str]:
     return [each.name for each in fields(target) if each.name not in _NO_KEY]
 
 
+def _known(target: Any) -> str:
+    return ", ".join(_names(target)) + (", [sampling]" if isinstance(target, Settings) else "")
+
+
 def _filled(target: Any, values: dict[str, Any], where: str) -> Any:
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name not in _names(target):
-            raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {', '.join(_names(target))}")
+            raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {_known(target)}")
         changes[name] = _as_type(value, getattr(target, name), f"{where}: {name}")
     return replace(target, **changes)
 

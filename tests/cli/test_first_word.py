@@ -72,3 +72,10 @@ def test_rank_needs_a_terminal_and_something_to_rank(cli: Cli, monkeypatch: pyte
     monkeypatch.setattr("chatapp.cli.rank.is_terminal", lambda: True)
     assert "nothing left to rank" in cli.fails("rank", "-k", "3")
     cli.fails("rank", "--pick", "nonsense", code=2)
+
+
+@pytest.mark.parametrize("flag", [("-m", "other"), ("-a", "r1"), ("-s", "Be brief."), ("--resume", "last")])
+def test_a_flag_of_the_chat_before_a_command_is_not_dropped_silently(cli: Cli, flag: tuple[str, str]) -> None:
+    error = cli.fails(*flag, "ask", "hello", code=2)
+    assert "before ask would do nothing\nhint: put it behind: see `chatapp ask --help`" in error
+    assert not cli.engine.requests

@@ -1,12 +1,14 @@
 """Settings come from the environment, then config.toml, then the defaults, and bad ones are named."""
 
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from chatapp.core.errors import SettingsError
 from chatapp.core.paths import find_paths
-from chatapp.core.settings import load_settings
+from chatapp.core.settings import Settings, load_settings
 
 
 def test_defaults_without_a_file(tmp_path: Path) -> None:
@@ -56,3 +58,14 @@ def test_one_folder_holds_everything_when_asked(tmp_path: Path) -> None:
     for place in (paths.database, paths.settings, paths.models, paths.runs, paths.log):
         assert place.is_relative_to(tmp_path)
     assert paths.data.stat().st_mode & 0o077 == 0
+
+
+def test_the_readme_shows_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = tomllib.loads(text.split("```toml")[1].split("```")[0])
+    usual = asdict(Settings())
+    usual.pop("said")
+    sampling = usual.pop("sampling")
+    assert sampling.pop("seed") is None and "# seed = " in text
+    assert {**shown.pop("sampling"), "stop": ()} == sampling
+    assert shown == usual

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -207,13 +208,18 @@ def test_ppo_does_not_learn_to_end_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", ["rloo", "ppo"])
 def test_on_policy_runs_resume_to_the_same(tmp_path: Path, recipe: str) -> None:
     def train(folder: str, steps: int | None) -> TinyPolicy:
-        policy, limits = tiny_policy(), run.Limits(max_steps=steps)
+        policy = tiny_policy()
+        common: dict[str, Any] = {
+            "limits": run.Limits(max_steps=steps),
+            "guards": rollouts.Guards(shortest=4),
+            "mix": [SftRow((1, 50, 60, END), (0, 0, 1, 1))],
+        }
         if recipe == "rloo":
             own = rloo.RlooSettings(steps=6, prompts=2, samples=3, learning_rate=1e-2)
-            rloo.train(policy, TorchSampler(), Wants(70), PROMPTS, tmp_path / folder, own, limits=limits)
+            rloo.train(policy, TorchSampler(), Wants(70), PROMPTS, tmp_path / folder, own, **common)
         else:
             other = ppo.PpoSettings(steps=3, prompts=2, samples=3, learning_rate=1e-2)
-            ppo.train(policy, TorchSampler(), Wants(70), PROMPTS, tmp_path / folder, other, limits=limits)
+            ppo.train(policy, TorchSampler(), Wants(70), PROMPTS, tmp_path / folder, other, **common)
         return policy
 
     whole = train("whole", None)
