@@ -36,7 +36,18 @@ class Figure:
 
     def above_chance(self, deviations: float = 1.96) -> bool:
         """Whether it lies more than so many standard errors above one half; not where it is unknown."""
-        return self.n > 0 and self.value - 0.5 > deviations * (self.value - self.low) / 1.96
+        return self.n > 0 and self.value - 0.5 > deviations * self.error
+
+    @property
+    def error(self) -> float:
+        """Its standard error."""
+        return (self.value - self.low) / 1.96
+
+    @property
+    def deviations(self) -> float:
+        """Standard errors above one half; 0 where it is unknown."""
+        lead = self.value - 0.5
+        return 0.0 if not self.n else lead / self.error if self.error else math.copysign(math.inf, lead)
 
 
 UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)

@@ -60,8 +60,9 @@ SURE = 1.96
 """Standard errors: 2.5% by accident."""
 ONE_OF_TWO = 2.24
 """1.25% by accident: for two methods, each of which counts once."""
-LEANING = 1.28
-"""10% by accident: enough of a judge once cross-validation was sure that there is something to know."""
+BOTH = 3.6
+"""Of cross-validation and judge together, once the former is sure: the surer it is that there is something to
+know, the less the judge has to show of its own. It has to lean the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,9 @@ def knows(evidence: Evidence) -> bool:
     """Whether the judge's word counts: alone, or with cross-validation behind it."""
     if not evidence.reward.n:
         return evidence.judge.above_chance(SURE)
-    return evidence.reward.above_chance(SURE) and evidence.judge.above_chance(LEANING)
+    crossed, judge = evidence.reward, evidence.judge
+    together = crossed.deviations + judge.deviations
+    return crossed.above_chance(SURE) and judge.above_chance(0.0) and together >= BOTH
 
 
 def merit(verdict: Verdict) -> tuple[bool, float]:

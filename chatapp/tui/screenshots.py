@@ -289,7 +289,7 @@ def _register(house: House) -> None:
         adapters.add(
             Adapter(
                 f"r{number}",
-                "rloo" if number > 1 else "dpo",
+                "ppo" if number > 1 else "dpo",
                 "guide",
                 sha256,
                 f"r{number - 1}" if number > 1 else None,

@@ -127,3 +127,7 @@ def test_a_judge_needs_less_of_its_own_where_cross_validation_speaks_for_it() ->
     assert knows(Evidence(judge=leaning.judge, reward=sure))
     assert not knows(Evidence(judge=leaning.judge, reward=unsure))
     assert not knows(Evidence(judge=Figure(0.5, 0.4, 0.6, 45), reward=sure))
+    # The surer the one, the less is asked of the other; but nothing speaks for a judge that leans away.
+    surer, barely = Figure(0.79, 0.67, 0.91, 59), Figure(0.54, 0.43, 0.65, 35)
+    assert knows(Evidence(judge=barely, reward=surer)) and not knows(Evidence(judge=barely, reward=sure))
+    assert not knows(Evidence(judge=Figure(0.45, 0.34, 0.56, 35), reward=surer))

@@ -91,9 +91,9 @@ def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_home(home, 20)
-    verdicts(monkeypatch, False, False, False)
+    verdicts(monkeypatch, *[False] * 4)
     result = one_round(home, model, "auto")
-    names = ["dpo", "dpo at 0.7 of its scale", "dpo at 0.5 of its scale"]
+    names = ["dpo", *(f"dpo at {share} of its scale" for share in (0.8, 0.6, 0.4))]
     assert [name for name, _ in result.tried] == names
     assert result.adapter == "r1" and not result.accepted
     assert result.method in names
