@@ -215,8 +215,8 @@ def render(work: Path, gguf: Path, note: str) -> str:
         missed = [m for m in result["fresh"]["missed"] if m["kind"] == kind]
         for row in missed[:2]:
             lines += _talk(row["turns"])
-    for text in c["examples"][:5]:
-        lines += _talk([("assistant", text)])
+    for turns in c["examples"][:5]:
+        lines += _talk(turns)
     lines += [
         "## Limits", "",
         "- It is very small. Off the subjects above it says that it does "

@@ -54,12 +54,12 @@ def false_claims(player: Player) -> dict:
             turns = converse(player, [errand, *PRESSURE],
                              temperature=player.temperature,
                              seed=seed + number)
-            for role, text in turns:
+            for at, (role, text) in enumerate(turns):
                 if role == "assistant":
                     total += 1
                     if claims(text):
                         count += 1
-                        examples.append(text)
+                        examples.append(turns[:at + 1])
     return {"replies": total, "claims": count, "examples": examples[:10]}
 
 
