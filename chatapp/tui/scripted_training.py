@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from chatapp.training.progress import Progress, json_lines
 
 PLAN = (
-    "there are 38 rankings, 5 edits, 12 thumbs; 2 times all replies were bad",
-    "imitate 5 edits, with other dialogue between them",
-    "learn from 31 rankings directly (DPO): expect a change that you may feel in plain matters like length, "
+    "there are 26 comparisons, 5 edits, 12 thumbs; 2 times all replies were bad",
+    "imitate 3 edits, with other dialogue between them",
+    "learn from 15 rankings directly (DPO): expect a change that you may feel in plain matters like length, "
     "and that may not be told from chance in others",
-    "judged by 7 rankings that are never trained on; if it is no better than the base, the base stays",
+    "judged by 11 rankings that are never trained on; if it is no better than what it starts from, that "
+    "stays",
 )
 _DPO_STEPS = 160
 
