@@ -306,12 +306,5 @@ def _perplexity_of(units: Sequence[tuple[float, int]]) -> float:
 
 
 def _behaviour(drawn: Sequence[tuple[Sample, ...]]) -> dict[str, float]:
-    """Of replies to prompts: over the first sample of each, the second, ..., averaged."""
-    found = [
-        asdict(
-            evaluate.behaviour([each.text for each in own], [each.finish_reason == "stop" for each in own])
-        )
-        for own in zip(*drawn, strict=True)
-    ]
-    means = {name: evaluate.mean([each[name] for each in found]) for name in found[0]}
-    return {**means, "asks": evaluate.mean([float("?" in each.text) for own in drawn for each in own])}
+    asks = evaluate.mean([float("?" in each.text) for own in drawn for each in own])
+    return {**asdict(evaluate.mean_behaviour(drawn)), "asks": asks}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
-from chatapp.core.types import Group, Sampling, Turn
+from chatapp.core.types import Group, Turn
 from chatapp.preferences.formats.load import load
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
 from chatapp.training.base import Ids
@@ -22,6 +23,7 @@ from chatapp.training.data import (
     split_key,
 )
 from chatapp.training.freshness import freshness
+from chatapp.training.rollouts import UNFILTERED
 from chatapp.training.settings import Material
 
 if TYPE_CHECKING:
@@ -32,9 +34,7 @@ UNTOUCHED = 10
 """One dialogue in so many is for the perplexity alone."""
 SAMPLED = 80
 """Replies of its own that stand for a base that comes without dialogue."""
-_SAMPLING = Sampling(
-    seed=1, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64
-)
+_SAMPLING = replace(UNFILTERED, seed=1)
 
 
 def groups_of(files: Sequence[Path]) -> list[Group]:

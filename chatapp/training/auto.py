@@ -8,11 +8,10 @@ an adapter file and a verdict; whether the chat uses it is for others to decide.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -55,12 +54,6 @@ class Outcome:
     """Of the reward model on held-out rankings."""
     tried: list[tuple[str, str]]
     """(method, why it was not taken), in order."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "verdict": {**asdict(self.verdict), "evidence": self.verdict.evidence.to_json()},
-        }
 
 
 @dataclass(slots=True)
@@ -156,12 +149,8 @@ class Trainer:
                     break
 
     def _outcome(self, method: str, verdict: Verdict, begun: float, tried: list[tuple[str, str]]) -> Outcome:
-        outcome = Outcome(
-            method, verdict, self.steps, time.monotonic() - begun, peak(), self.reward_accuracy, tried
-        )
-        if processes.number() == 0:
-            (self.folder / "outcome.json").write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
-        return outcome
+        seconds = time.monotonic() - begun
+        return Outcome(method, verdict, self.steps, seconds, peak(), self.reward_accuracy, tried)
 
     def _methods(self, stages: Sequence[Stage], only: Stage | None) -> Iterator[Stage]:
         """What to try, one after the other, until the gate lets one through."""

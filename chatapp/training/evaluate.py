@@ -7,9 +7,9 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from chatapp.training.base import TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow, SftRow
@@ -224,6 +224,22 @@ class Behaviour:
     """Share of replies under 3 words."""
     unfinished: float
     """Share that was cut off at the limit."""
+
+
+class Reply(Protocol):
+    @property
+    def text(self) -> str: ...
+    @property
+    def finish_reason(self) -> str: ...
+
+
+def mean_behaviour(drawn: Sequence[Sequence[Reply]]) -> Behaviour:
+    """Of several replies to each of many prompts: over the first of each, the second, ..., averaged."""
+    found = [
+        asdict(behaviour([each.text for each in own], [each.finish_reason == "stop" for each in own]))
+        for own in zip(*drawn, strict=True)
+    ]
+    return Behaviour(**{name: mean([each[name] for each in found]) for name in found[0]})
 
 
 def behaviour(texts: Sequence[str], finished: Sequence[bool]) -> Behaviour:

@@ -73,7 +73,7 @@ class Examiner:
             return found
         tuned, base = self._samples(prompts, "tuned"), self._samples(prompts, "base")
         before = base if self._learner is None else self._samples(prompts, "start")
-        found = replace(found, tuned=_behaviour(tuned), base=_behaviour(base))
+        found = replace(found, tuned=evaluate.mean_behaviour(tuned), base=evaluate.mean_behaviour(base))
         judged = evaluate.agreement(self.judge_marks())
         if self._judges is None:
             return found
@@ -130,18 +130,3 @@ class Examiner:
         if of != "tuned":
             self._known[of] = drawn
         return drawn
-
-
-def _behaviour(drawn: Sequence[Sequence[Any]]) -> evaluate.Behaviour:
-    """Over the first, the second, ... sample to each prompt, averaged."""
-    found = [
-        evaluate.behaviour([each.text for each in column], [each.finish_reason == "stop" for each in column])
-        for column in zip(*drawn, strict=True)
-    ]
-    n = len(found)
-    return evaluate.Behaviour(
-        **{
-            name: sum(getattr(each, name) for each in found) / n
-            for name in ("words", "distinct", "duplicates", "short", "unfinished")
-        }
-    )
