@@ -7,7 +7,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
 from chatapp.training.data import Data
-from chatapp.training.memory import Estimate, require
+from chatapp.training.memory import Estimate, peak, require
 from chatapp.training.plan import plan
 from tests.training.tiny import ByteEncoder
 
