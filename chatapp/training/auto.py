@@ -157,9 +157,9 @@ class Trainer:
         if only is not None:
             yield only
             return
-        if "ppo" in stages and self._may_lead():
-            yield "ppo"
-        if "dpo" in stages or "ppo" in stages:
+        if "rloo" in stages and self._may_lead():
+            yield "rloo"
+        if "dpo" in stages or "rloo" in stages:
             yield "dpo"
         if "sft" in stages:
             yield "sft"

@@ -5,14 +5,14 @@ The rankings say nothing that lasts: then reward models agree with rankings new 
 Cross-validation over all rankings finds them better by accident in about 7% of such trainings (its folds
 share rankings, so it errs more often than the 2.5% of its interval); the judge would have to lean the same
 way by accident too. Or they do say something and the policy learned none of it: then it wins half, and up to
-two tries (PPO, DPO; three where there are edits) have to look better than that by accident, so each is held
+two tries (RLOO, DPO; three where there are edits) have to look better than that by accident, so each is held
 to 1.25%. What is tried again
 at less of its scale lost something before, so that its wins did not count.
 `tests/training/test_gate.py` plays both.
 
 What stays open: a policy that was pushed far in a direction that has nothing to do with the rankings. A judge
 that learned from few of them has whims of its own and finds such a policy good in about one of ten. The stop
-of PPO and the bounds on what may be lost are there for that.
+of RLOO and the bounds on what may be lost are there for that.
 """
 
 from __future__ import annotations

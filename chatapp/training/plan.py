@@ -44,9 +44,9 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
             "matters like length, and that may not be told from chance in others"
         )
     else:
-        stages += ["reward", "ppo"]
+        stages += ["reward", "rloo"]
         lines.append(
-            f"learn what you like from {rankings} rankings (reward model), then from its own replies (PPO) "
+            f"learn what you like from {rankings} rankings (reward model), then from its own replies (RLOO) "
             "if the reward model agrees clearly with rankings it has not seen; directly (DPO) if not"
         )
     if not stages:

@@ -9,7 +9,7 @@ import torch
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
-from chatapp.training import auto, data, ppo, run
+from chatapp.training import auto, data, rloo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
 from chatapp.training.model import load_policy
@@ -35,7 +35,7 @@ def settings() -> Settings:
     return replace(
         usual,
         reward=replace(usual.reward, epochs=1, learning_rate=1e-2, head_rate=1e-2, half=False),
-        ppo=ppo.PpoSettings(steps=2, prompts=2, samples=3, learning_rate=1e-2, half=False),
+        rloo=rloo.RlooSettings(steps=2, prompts=2, samples=3, learning_rate=1e-2, half=False),
         dpo=replace(usual.dpo, epochs=0.5, learning_rate=1e-2, half=False),
         chat=Sampling(max_tokens=8),
     )
@@ -72,8 +72,8 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     before = copied(own.policy.model)
     outcome = own.run()
     assert [name for name, _ in outcome.tried] == [
-        "ppo",
-        *("ppo at 0.8 of its scale", "ppo at 0.6 of its scale", "ppo at 0.4 of its scale"),
+        "rloo",
+        *("rloo at 0.8 of its scale", "rloo at 0.6 of its scale", "rloo at 0.4 of its scale"),
         "dpo",
         *("dpo at 0.8 of its scale", "dpo at 0.6 of its scale", "dpo at 0.4 of its scale"),
     ]
@@ -94,7 +94,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
 
 def test_less_of_what_is_no_better_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(monkeypatch, False, False, lost=False)
-    assert [name for name, _ in trainer(tmp_path, []).run().tried] == ["ppo", "dpo"]
+    assert [name for name, _ in trainer(tmp_path, []).run().tried] == ["rloo", "dpo"]
 
 
 def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,14 +102,14 @@ def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     own = trainer(tmp_path, [])
     before = copied(own.policy.model)
     outcome = own.run()
-    assert (outcome.method, outcome.verdict.accepted) == ("ppo at 0.8 of its scale", True)
+    assert (outcome.method, outcome.verdict.accepted) == ("rloo at 0.8 of its scale", True)
     assert any(not torch.equal(each, before[name]) for name, each in copied(own.policy.model).items())
     # Asked again, it goes on from its own checkpoints and ends in the same place.
     verdicts(monkeypatch, False, True)
     again = trainer(tmp_path, [])
-    steps = len(run.metrics(tmp_path / "ppo"))
+    steps = len(run.metrics(tmp_path / "rloo"))
     assert again.run().steps == outcome.steps
-    assert len(run.metrics(tmp_path / "ppo")) == steps
+    assert len(run.metrics(tmp_path / "rloo")) == steps
     assert all(
         torch.equal(each, copied(own.policy.model)[name]) for name, each in copied(again.policy.model).items()
     )
@@ -119,7 +119,7 @@ def test_one_stage_alone(tmp_path: Path) -> None:
     own = trainer(tmp_path, [])
     outcome = own.run("dpo")
     assert (tmp_path / "dpo" / "checkpoint.pt").exists()
-    assert not (tmp_path / "ppo").exists()
+    assert not (tmp_path / "rloo").exists()
     assert outcome.steps > 0 and outcome.seconds > 0 and outcome.peak_memory > 0
 
 
@@ -135,10 +135,10 @@ def test_minutes_are_for_all_stages_together(tmp_path: Path, monkeypatch: pytest
     verdicts(monkeypatch, True)
     own = trainer(tmp_path, [])
     own.limits = run.Limits(max_minutes=0.0)
-    own.run("ppo")
-    # A stage looks at the clock after each of its steps; PPO after both passes over one set of samples.
+    own.run("rloo")
+    # A stage looks at the clock after each of its steps.
     found = {file.parent.name: len(run.metrics(file.parent)) for file in tmp_path.glob("*/metrics.jsonl")}
-    assert (found.pop("ppo"), found.pop("reward-0")) == (2, 1)
+    assert (found.pop("rloo"), found.pop("reward-0")) == (1, 1)
     # A judge that was stopped early would know nothing.
     assert found.pop("judge-0") > 1 and not found
 

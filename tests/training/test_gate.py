@@ -20,7 +20,7 @@ from chatapp.training.gate import Evidence, judge, knows
 SIZE = 12
 PROMPTS, SAMPLES = 128, 5
 STRENGTHS = (0.7, 0.3)
-"""Of the two tries: PPO, DPO."""
+"""Of the two tries: RLOO, DPO."""
 Array = Any
 
 

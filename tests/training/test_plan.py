@@ -24,7 +24,7 @@ def test_stages_follow_the_amount() -> None:
     assert plan(rankings(0)).stages == ()
     assert plan(rankings(4)).stages == ()
     assert plan(rankings(16)).stages == ("dpo",)
-    assert plan(rankings(100)).stages == ("reward", "ppo")
+    assert plan(rankings(100)).stages == ("reward", "rloo")
     assert plan(rankings(0, edits=4)).stages == ("sft",)
     assert plan(rankings(100), "ppo").stages == ("reward", "ppo")
     assert plan(rankings(1), "dpo").stages == ("dpo",)
