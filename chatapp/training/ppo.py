@@ -69,7 +69,7 @@ class PpoSettings:
     """Passes over the samples of one step."""
     minibatch: int = 8
     """Prompts for each gradient step."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-4
     value_rate: float = 3e-3
     beta: float = 0.05
     gamma: float = 1.0
@@ -77,7 +77,7 @@ class PpoSettings:
     clip: float = 0.2
     value_clip: float = 0.2
     value_weight: float = 0.5
-    ptx: float = 0.5
+    ptx: float = 0.3
     """gamma_ptx: weight of general dialogue."""
     mix_rows: int = 8
     ending: float = 1.0
