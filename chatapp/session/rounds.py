@@ -99,7 +99,7 @@ class Round:
         lines = list(planned.lines)
         if self._request.start is not None:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
-        if planned.stages and (needed := self._memory(data)) is not None:
+        if planned.stages and (needed := self._memory(data, planned)) is not None:
             lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory")
         return replace(planned, lines=tuple(lines))
 
@@ -139,9 +139,9 @@ class Round:
             name = known[name].parent
         return tuple(found) or (start.name,)
 
-    def _memory(self, data: Data) -> Estimate | None:
+    def _memory(self, data: Data, planned: Plan) -> Estimate | None:
         """What the largest batch will take."""
-        places = largest_batch(data.train, self._request.settings)
+        places = largest_batch(data.train, self._request.settings, planned.stages)
         if not places:
             return None
         return estimate_from_file(read_header(self._spec.path), places=places, learned=places)
@@ -159,7 +159,7 @@ class Round:
         data = self._prepared()
         self._refuse_too_little(planned, data)
         require_extra()
-        if (needed := self._memory(data)) is not None:
+        if (needed := self._memory(data, planned)) is not None:
             require(needed, self._request.settings.max_memory)
         for line in planned.lines:
             progress(Progress("plan", 0, 0, note=line))

@@ -109,7 +109,7 @@ class Trainer:
             raise TrainingError(
                 "there is too little to learn from", "rank some alternatives (Ctrl+R in the chat)"
             )
-        self._require_memory()
+        self._require_memory(planned.stages)
         if only == "reward":
             return self._outcome("reward", self._reward_verdict(), begun, [])
         imitated = "sft" in planned.stages
@@ -331,6 +331,6 @@ class Trainer:
     def _note(self, stage: str, line: str) -> None:
         self.progress(Progress(stage, 0, 0, note=line))
 
-    def _require_memory(self) -> None:
-        if places := largest_batch(self.material.data.train, self.settings):
+    def _require_memory(self, stages: Sequence[Stage]) -> None:
+        if places := largest_batch(self.material.data.train, self.settings, stages):
             require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)

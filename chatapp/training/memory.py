@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.engine.gguf import GgufHeader
 from chatapp.training.data import RankingRow, SftRow, Side
 from chatapp.training.packing import tokens
-from chatapp.training.plan import SOME
+from chatapp.training.plan import Stage
 from chatapp.training.rollouts import LONGEST
 from chatapp.training.settings import Settings
 
@@ -100,18 +101,22 @@ def _estimate(shape: _Shape, places: int, learned: int, half: bool) -> Estimate:
     )
 
 
-def largest_batch(side: Side, settings: Settings) -> int:
-    """Places of the largest batch that any stage will put through the network; 0 where there is nothing to
-    learn from. PPO's samples are taken to be as long as the longest reply that was ranked."""
+def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage]) -> int:
+    """Places of the largest batch that a stage will put through the network; 0 where there is nothing to
+    learn from. The samples of RLOO and PPO are taken to be as long as the longest reply that was ranked."""
     rows: list[RankingRow | SftRow] = [*side.rankings, *side.demonstrations]
     ranked = max(settings.dpo.batch, settings.reward.batch)
     places = tokens(sorted(rows, key=lambda row: tokens([row]))[-ranked:])
-    if len(side.rankings) < SOME:
-        return places
-    ppo, longest = settings.ppo, max(len(reply) for row in side.rankings for reply in row.replies)
-    reply = min(longest, max(ppo.sampling.max_tokens, LONGEST))
-    prompts = sorted(map(len, side.prompts))[-ppo.minibatch :]
-    return max(places, sum(prompts) + len(prompts) * ppo.samples * reply)
+    longest = max((len(reply) for row in side.rankings for reply in row.replies), default=0)
+    for stage, own, at_once in (
+        ("rloo", settings.rloo, settings.rloo.micro),
+        ("ppo", settings.ppo, settings.ppo.minibatch),
+    ):
+        if stage in stages:
+            reply = min(longest, max(own.sampling.max_tokens, LONGEST))
+            prompts = sorted(map(len, side.prompts))[-at_once:]
+            places = max(places, sum(prompts) + len(prompts) * own.samples * reply)
+    return places
 
 
 def require(expected: Estimate, limit: int | None) -> None:

@@ -1,5 +1,7 @@
 """What is said before anything is done."""
 
+from dataclasses import replace
+
 import psutil
 import pytest
 
@@ -7,8 +9,9 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
 from chatapp.training.data import Data
-from chatapp.training.memory import Estimate, peak, require
+from chatapp.training.memory import Estimate, largest_batch, peak, require
 from chatapp.training.plan import plan
+from chatapp.training.settings import Settings
 from tests.training.tiny import ByteEncoder
 
 
@@ -67,6 +70,22 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
     with pytest.raises(TrainingError, match=r"about 3\.0 GiB .* may take 2\.0 GiB"):
         require(expected, 2 * 2**30)
     require(expected, 4 * 2**30)
+
+
+def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
+    side, usual = rankings(100).train, Settings()
+    settings = replace(
+        usual, rloo=replace(usual.rloo, samples=32), ppo=replace(usual.ppo, samples=32, minibatch=8)
+    )
+    prompts = sorted(map(len, side.prompts))
+    places = {
+        stages: largest_batch(side, settings, stages) for stages in (("dpo",), ("rloo",), ("rloo", "ppo"))
+    }
+    # Replies are two tokens long.
+    assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * 2
+    assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * 2
+    assert 8 * prompts[-1] < places["dpo",] < places["rloo",]
+    assert largest_batch(rankings(0).train, settings, ("ppo",)) == 0
 
 
 def test_peak_is_in_bytes() -> None:
