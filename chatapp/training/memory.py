@@ -105,6 +105,8 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage]) -> in
     """Places of the largest batch that a stage will put through the network; 0 where there is nothing to
     learn from. The samples of RLOO and PPO are taken to be as long as the longest reply that was ranked."""
     rows: list[RankingRow | SftRow] = [*side.rankings, *side.demonstrations]
+    if not rows:
+        return 0
     ranked = max(settings.dpo.batch, settings.reward.batch)
     places = tokens(sorted(rows, key=lambda row: tokens([row]))[-ranked:])
     longest = max((len(reply) for row in side.rankings for reply in row.replies), default=0)
