@@ -226,7 +226,8 @@ class Trainer:
         """The committee trained on the training side, its accuracy measured on the held-out side."""
         if self._leaders is None:
             rows, held = self.material.data.train.rankings, self.material.data.held_out.rankings
-            self._leaders = self._leading(rows)
+            with self._clock():
+                self._leaders = self._committee("reward", rows, self.settings.members, self._limits_now)
             if held:
                 marks = reward.pair_accuracy(self._leaders.score(held), held)
                 self.reward_accuracy = evaluate.agreement(marks)
@@ -260,10 +261,6 @@ class Trainer:
                     **self._common,
                 )
             )
-
-    def _leading(self, rows: Sequence[RankingRow]) -> reward.Committee:
-        with self._clock():
-            return self._committee("reward", rows, self.settings.members, self._limits_now)
 
     def _examining(self, name: str, rows: Sequence[RankingRow], members: int) -> reward.Committee:
         """Not cut short: a judge that was stopped early knows nothing."""

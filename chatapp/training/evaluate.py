@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
-from chatapp.training.base import TrainedPolicy, half_precision
+from chatapp.training.base import Sampled, TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.packing import pack, per_reply, token_logprobs
 
@@ -36,18 +36,15 @@ class Figure:
 
     def above_chance(self, deviations: float = 1.96) -> bool:
         """Whether it lies more than so many standard errors above one half; not where it is unknown."""
-        return self.n > 0 and self.value - 0.5 > deviations * self.error
-
-    @property
-    def error(self) -> float:
-        """Its standard error."""
-        return (self.value - self.low) / 1.96
+        return self.deviations > deviations
 
     @property
     def deviations(self) -> float:
-        """Standard errors above one half; 0 where it is unknown."""
-        lead = self.value - 0.5
-        return 0.0 if not self.n else lead / self.error if self.error else math.copysign(math.inf, lead)
+        """Standard errors above one half; 0 where it is unknown or is one half itself."""
+        lead, error = self.value - 0.5, (self.value - self.low) / 1.96
+        if not self.n or not lead:
+            return 0.0
+        return lead / error if error else math.copysign(math.inf, lead)
 
 
 UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)
@@ -226,14 +223,7 @@ class Behaviour:
     """Share that was cut off at the limit."""
 
 
-class Reply(Protocol):
-    @property
-    def text(self) -> str: ...
-    @property
-    def finish_reason(self) -> str: ...
-
-
-def mean_behaviour(drawn: Sequence[Sequence[Reply]]) -> Behaviour:
+def mean_behaviour(drawn: Sequence[Sequence[Sampled]]) -> Behaviour:
     """Of several replies to each of many prompts: over the first of each, the second, ..., averaged."""
     found = [
         asdict(behaviour([each.text for each in own], [each.finish_reason == "stop" for each in own]))

@@ -63,13 +63,11 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
 
 
 def _what_there_is(data: Data) -> str:
+    sides = (data.train, data.held_out)
+    edits, thumbs = (sum(len(getattr(side, what)) for side in sides) for what in ("demonstrations", "thumbs"))
     # An edit is better than what it stands for, a thumb up than a thumb down: they count like rankings.
-    mixed = data.train.demonstrations or data.held_out.demonstrations or data.train.thumbs
-    parts = [
-        _count(data.rankings, "comparison" if mixed or data.held_out.thumbs else "ranking"),
-        _count(len(data.train.demonstrations) + len(data.held_out.demonstrations), "edit"),
-        _count(len(data.train.thumbs) + len(data.held_out.thumbs), "thumb"),
-    ]
+    compared = "comparison" if edits or thumbs else "ranking"
+    parts = [_count(data.rankings, compared), _count(edits, "edit"), _count(thumbs, "thumb")]
     all_bad = f"; {data.all_bad} times all replies were bad" if data.all_bad else ""
     return "there are " + ", ".join(parts) + all_bad
 

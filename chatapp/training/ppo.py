@@ -154,14 +154,15 @@ class ValueHead:
 
 @dataclass(slots=True)
 class Experience:
-    """What one set of samples said, fixed while it is learned from; (N,) over its tokens, but for the last
-    two."""
+    """What one set of samples said, fixed while it is learned from; (N,) over its tokens."""
 
     packed: Pack
     logprobs: Tensor
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    end: int | None
+    """The token that ends a reply, where one did."""
     early: Tensor
     """(E,) the tokens where an ending would come too early."""
     ended: Tensor
@@ -200,7 +201,6 @@ def train(
     )
     experiences: list[Experience] = []
     figures: dict[str, float] = {}
-    end: int | None = None
     warmth = settings.sampling.temperature
     replay = Replay(policy, mix, settings.ptx, settings.mix_rows, settings.seed, settings.half)
     for step in loop:
@@ -210,8 +210,7 @@ def train(
             # With several processes each has its share of every minibatch.
             size = -(-settings.minibatch // loop.processes)
             parts = [rollouts[start : start + size] for start in range(0, len(rollouts), size)]
-            end = ending(rollouts)
-            experiences, drift = _experience(policy, head, parts, settings, end, guards.shortest)
+            experiences, drift = _experience(policy, head, parts, settings, guards.shortest)
             _standardise(experiences, loop)
             figures = {
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
@@ -225,7 +224,9 @@ def train(
             with half_precision(settings.half):
                 hidden = states(policy.model, learned.packed)
                 logprobs = token_logprobs(policy.model, learned.packed, hidden, warmth)
-                ended = end_probabilities(policy.model, hidden, learned.packed, learned.early, end, warmth)
+                ended = end_probabilities(
+                    policy.model, hidden, learned.packed, learned.early, learned.end, warmth
+                )
             values = head(hidden[learned.packed.sources])
             policy_part = clipped_policy_loss(logprobs, learned.logprobs, learned.advantages, settings.clip)
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
@@ -257,7 +258,6 @@ def _experience(
     head: ValueHead,
     parts: Sequence[Sequence[Rollout]],
     settings: PpoSettings,
-    end: int | None,
     shortest: int,
 ) -> tuple[list[Experience], list[float]]:
     """Steps 2 and 3 for some samples, and log p / p_ref of each."""
@@ -266,6 +266,7 @@ def _experience(
     found: list[Experience] = []
     drift: list[float] = []
     warmth = settings.sampling.temperature
+    end = ending([rollout for part in parts for rollout in part])
     for part in parts:
         packed = pack([rollout.row for rollout in part])
         with torch.no_grad(), half_precision(settings.half):
@@ -281,7 +282,7 @@ def _experience(
             own = packed.reply == reply
             rewards = token_rewards(score, logprobs[own], reference[own], settings.beta)
             advantages[own], returns[own] = gae(rewards, values[own], settings.gamma, settings.lam)
-        found.append(Experience(packed, logprobs, values, advantages, returns, places, ended))
+        found.append(Experience(packed, logprobs, values, advantages, returns, end, places, ended))
         drift += per_reply(logprobs - reference, packed).tolist()
     return found, drift
 

@@ -141,7 +141,7 @@ def _loss(
 
     def measured() -> Tensor:
         hidden = states(model, packed)
-        if end is not None and settings.ending:
+        if settings.ending:
             ended.append(end_probabilities(model, hidden, packed, places, end, warmth))
         return per_reply(token_logprobs(model, packed, hidden, warmth), packed)
 

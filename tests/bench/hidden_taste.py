@@ -38,6 +38,7 @@ from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.gguf import read_header
 from chatapp.engine.recommended import recommended_sampling
 from chatapp.engine.tuning import TuningClient
+from chatapp.session.round_data import openings
 from chatapp.session.session import Session
 from chatapp.store.database import open_store
 from tests.bench import tastes, trl_dpo
@@ -214,12 +215,11 @@ def train(
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
     sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
-    more = [row.ids[: row.mask.index(1)] for row in untouched if 1 in row.mask]
     settings = replace(settings_from(bench.options, label_seed), chat=bench.first)
     trainer = auto.Trainer(
         policy,
         sampler,
-        Material(built, mix, untouched, more),
+        Material(built, mix, untouched, openings(untouched)),
         folder,
         settings,
         progress=listener(name),

@@ -157,17 +157,18 @@ def test_the_next_reply_is_by_the_adapter_in_use(house: House, engine: Recorder)
 
 
 def test_repeats_are_replaced_across_both(house: House) -> None:
-    """r3 is a copy of r2: at temperature 0 both say one thing, until less likely words are asked for."""
+    """r3 is a copy of r2: at temperature 0 both say one thing. (Of some prompts only: with random weights two
+    tokens may be so nearly as probable that the size of the batch decides.)"""
     copy = house.paths.adapters / "r3" / "adapter.gguf"
     write_random_adapter(copy, seed=2)
     session = house.session()
     session.use(session.spec, house.adapter("r3"))
-    prompt = session.begin("Hello")
+    prompt = session.begin("How do I rank replies?")
     seen: list[type] = []
     for update in session.alternatives(prompt.id, 4, sampling=replace(SHORT, temperature=0.0)):
         seen.append(type(update))
     left = [each for each in session.messages() if each.role == "assistant"]
-    assert len({each.text for each in left}) == len(left) < 4
+    assert len(left) == 1
     assert Replaced in seen and Removed in seen
     assert {writer(each) for each in left} <= {"r2", "r3"}
 
