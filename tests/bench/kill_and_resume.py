@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.bench import hidden_taste, tastes, trl_dpo
+from tests.bench import ranked, tastes, trl_dpo
 
 
 def rankings_file(folder: Path, count: int) -> Path:
@@ -34,7 +34,7 @@ def rankings_file(folder: Path, count: int) -> Path:
     spec = ModelSpec(embedded_model(), "bench", threads=1)
     engine.load(spec)
     material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10, seed=7)
-    bench = hidden_taste.Bench(embedded_model(), engine, spec, material, folder, 1, argparse.Namespace())
+    bench = ranked.Bench(embedded_model(), engine, spec, material, folder, 1, argparse.Namespace())
     file = folder / "rankings.jsonl"
     save(file, bench.groups("concise", count, 0), "rankings")
     engine.close()

@@ -103,7 +103,7 @@ def main() -> None:
     from chatapp.engine.tuning import TuningClient
     from chatapp.training import data, dpo
     from chatapp.training.model import load_policy
-    from tests.bench import hidden_taste, tastes
+    from tests.bench import ranked, tastes
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,7 +118,7 @@ def main() -> None:
     spec = ModelSpec(options.model, "bench", threads=1)
     engine.load(spec)
     material = tastes.material(Path(os.environ["CHATAPP_TEST_DATA"]), "report", label=600, test=10, seed=7)
-    bench = hidden_taste.Bench(options.model, engine, spec, material, options.folder, 1, options)
+    bench = ranked.Bench(options.model, engine, spec, material, options.folder, 1, options)
     built = data.build(bench.groups("concise", 130, 0), engine)
     engine.close()
     rows, held = built.train.rankings[:100], built.held_out.rankings
