@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -101,21 +103,23 @@ def open_store(path: Path) -> Store:
 def _prepare_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
+        with suppress(FileExistsError):
             _create_private(path)
-        with path.open("rb") as file:
-            start = file.read(16)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
         raise StoreError(
             f"cannot open {path}: {error.strerror}", "check who owns it and its folder"
         ) from error
-    if start and start != b"SQLite format 3\0":
-        raise StoreError(f"{path} is not an SQLite database", "move it away, or name another data folder")
 
 
 def _create_private(path: Path) -> None:
-    """An empty file of mode 0600; SQLite gives the -wal and -shm files beside it the same mode."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    """An empty new file of mode 0600; SQLite gives the -wal and -shm files beside it the same mode.
+
+    Never opens one that is there: closing any descriptor of a database drops the locks of all this process's
+    connections to it (sqlite.org, "How To Corrupt An SQLite Database File", 2.2).
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _make_private(path: Path) -> None:
@@ -127,6 +131,17 @@ def _make_private(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path, connection: Connection) -> None:
+    try:
+        connection.rows("PRAGMA schema_version")
+    except StoreError as error:
+        if (
+            isinstance(error.__cause__, sqlite3.Error)
+            and error.__cause__.sqlite_errorcode == sqlite3.SQLITE_NOTADB
+        ):
+            raise StoreError(
+                f"{path} is not an SQLite database", "move it away, or name another data folder"
+            ) from error
+        raise
     with sqlite_errors():
         tables = set(connection.db.table_names())
         applied = {each.name for each in migrations.applied(connection.db)}

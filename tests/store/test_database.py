@@ -46,6 +46,27 @@ def test_opening_again_finds_everything(store: Store) -> None:
         assert again.conversations.path(prompt.conversation) == [prompt, replies[0]]
 
 
+def test_opening_again_keeps_the_locks(store: Store) -> None:
+    """Else the next program to close the database deletes the log that this one goes on writing to."""
+    ask(store)
+    open_store(store.path).close()
+    count = (
+        "import sys; from pathlib import Path; from chatapp.store.database import open_store\n"
+        "with open_store(Path(sys.argv[1])) as store: print(len(store.conversations.list()))"
+    )
+
+    def seen_by_another_program() -> int:
+        found = subprocess.run(
+            [sys.executable, "-c", count, str(store.path)], capture_output=True, text=True, check=True
+        )
+        return int(found.stdout)
+
+    assert seen_by_another_program() == 1
+    assert store.path.with_name("chatapp.db-wal").exists()
+    ask(store)
+    assert seen_by_another_program() == 2
+
+
 @pytest.mark.parametrize("content", [b"hello, this is no database", b"\x00" * 4096])
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "chatapp.db"
