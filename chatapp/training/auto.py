@@ -258,6 +258,7 @@ class Trainer:
                 recipe.train(
                     *(self._learner, self.sampler, leaders, train.prompts, folder, settings),
                     guards=guards,
+                    chat=self.settings.chat,
                     **self._common,
                 )
             )

@@ -33,10 +33,11 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
 The value head reads the policy's hidden states and does not change them; `explained` in the metrics is the
-share of the variance of new samples' returns that it foresaw. A loss on ending before the shortest reply that
-was ranked (`endings`) stands in for samples too rare to be drawn. When the mean of log p / p_ref over the
-samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends there. Both
-are probabilities at the temperature of the samples, as in `rloo`.
+share of the variance of new samples' returns that it foresaw. Saying what replies to other prompts say has a
+price (`repetition`), and a loss on ending before the shortest reply that was ranked (`endings`) stands in for
+samples too rare to be drawn. When the mean of log p / p_ref over the samples passes `stop_kl` nats a reply,
+the run goes back to the last state that had not, and ends there. Both are probabilities at the temperature of
+the samples, as in `rloo`.
 """
 
 from __future__ import annotations
@@ -178,12 +179,14 @@ def train(
     settings: PpoSettings = PpoSettings(),
     *,
     guards: Guards = Guards(),
+    chat: Sampling | None = None,
     mix: Sequence[SftRow] = (),
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
-    """Tune `policy` in place on samples to `prompts`. A step of the loop is one gradient step."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings)
+    """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
+    repeating. A step of the loop is one gradient step."""
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat)
     head = ValueHead(policy)
     passes = settings.epochs * -(-min(settings.prompts, len(prompts)) // settings.minibatch)
     loop = Loop(

@@ -24,11 +24,11 @@ policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"). 
 says nearly the same each time at the chat's temperature, and then there is nothing to choose from: samples
 are drawn at 1, which is the policy as it is.
 
-What keeps it from ruining the model: beta; a loss on ending before the shortest reply that was ranked
-(`endings`); general dialogue mixed in (InstructGPT's PPO-ptx, equation 2,
-last term); and a hard stop. The mean of log p / p_ref over the samples estimates the divergence KL(p ||
-p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to the last state that had not, and
-ends there.
+What keeps it from ruining the model: beta; a price on saying what replies to other prompts say
+(`repetition`); a loss on ending before the shortest reply that was ranked (`endings`); general dialogue mixed
+in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. The mean of log p / p_ref over the samples
+estimates the divergence KL(p || p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to
+the last state that had not, and ends there.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 40
+    steps: int = 56
     prompts: int = 16
     samples: int = 4
     learning_rate: float = 5e-4
@@ -95,12 +95,14 @@ def train(
     settings: RlooSettings = RlooSettings(),
     *,
     guards: Guards = Guards(),
+    chat: Sampling | None = None,
     mix: Sequence[SftRow] = (),
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
-    """Tune `policy` in place on samples to `prompts`."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings)
+    """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
+    repeating."""
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat)
     loop = Loop(
         "rloo",
         folder,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Protocol
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
+from chatapp.training.repetition import Price, repetition, words
 from chatapp.training.run import Loop
 
 UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
@@ -40,15 +38,15 @@ class Guards:
     shortest: int = 1
     longest: int = 10**9
     """Tokens of the shortest and the longest ranked reply, the ending token with them."""
-    repeated: float = 6.0
+    repeated: float = 11.0
     """Taken off a reply that stands word for word in the samples to another prompt, or all of whose pairs of
     words stand in those to every other prompt; for less in proportion. A phrase that fits everywhere is what
-    an over-optimised policy ends with."""
+    an over-optimised policy ends with. Where it is known how the chat samples, this is `Price`'s usual one."""
 
     def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
         """The guarded reward; `repeated` as `repetition` gives it."""
         length = self.shortest <= len(reply.ids) <= self.longest
-        if reply.finish_reason != "stop" or not length or len(_words(reply.text)) < self.words:
+        if reply.finish_reason != "stop" or not length or len(words(reply.text)) < self.words:
             return -self.bound - self.repeated * repeated
         return max(-self.bound, min(self.bound, score)) - self.repeated * repeated
 
@@ -105,17 +103,26 @@ class OnPolicy:
         prompts: Sequence[Ids],
         guards: Guards,
         settings: OnPolicySettings,
+        chat: Sampling | None = None,
     ) -> None:
+        """`chat`: how the chat samples; without it, repeating others has a fixed price."""
         if not prompts:
             raise TrainingError(
                 "there is no prompt to sample replies to", "chat first, then rank some alternatives"
             )
         self._policy, self._sampler, self._scorer = policy, sampler, scorer
         self._prompts, self._guards, self._settings = prompts, guards, settings
+        self._price = None
+        if chat is not None and guards.repeated:
+            most = min(chat.max_tokens, settings.sampling.max_tokens)
+            looked_at = replace(chat, max_tokens=most, seed=settings.seed)
+            self._price = Price(policy, sampler, prompts, looked_at, guards.repeated)
 
     def draw(self, loop: Loop, number: int) -> list[Rollout]:
         """This process's share of draw `number`."""
-        settings = self._settings
+        settings, guards = self._settings, self._guards
+        if self._price is not None:
+            guards = replace(guards, repeated=self._price.at(loop, number))
         chosen = pick_prompts(self._prompts, settings.prompts, number, settings.seed)
         sampling = replace(settings.sampling, seed=settings.seed * 100_003 + number * 1_009)
         return draw(
@@ -125,7 +132,7 @@ class OnPolicy:
             loop.share(chosen),
             settings.samples,
             sampling,
-            self._guards,
+            guards,
         )
 
     def too_far(self, loop: Loop, kl: float) -> bool:
@@ -174,31 +181,6 @@ def draw(
             )
         )
     return rollouts
-
-
-def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
-    """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
-    words of it stands, averaged over its pairs; 1 where the whole reply stands."""
-    pairs = [[_pairs(text) for text in own] for own in texts]
-    spread = Counter(pair for own in pairs for pair in set().union(*own))
-    wholes = [[tuple(_words(text)) for text in own] for own in texts]
-    said = Counter(whole for own in wholes for whole in set(own))
-    others = max(len(texts) - 1, 1)
-    return [
-        [
-            1.0 if said[whole] > 1 else sum(spread[pair] - 1 for pair in each) / (others * max(len(each), 1))
-            for whole, each in zip(whole_replies, own, strict=True)
-        ]
-        for whole_replies, own in zip(wholes, pairs, strict=True)
-    ]
-
-
-def _pairs(text: str) -> set[tuple[str, str]]:
-    return set(pairwise(_words(text)))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.casefold())
 
 
 def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from chatapp.core.errors import TrainingError
+from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, rollouts, run, sft
 from chatapp.training.data import RankingRow, SftRow
 from tests.training.rows import question_rows
@@ -212,6 +213,7 @@ def test_on_policy_runs_resume_to_the_same(tmp_path: Path, recipe: str) -> None:
         common: dict[str, Any] = {
             "limits": run.Limits(max_steps=steps),
             "guards": rollouts.Guards(shortest=4),
+            "chat": Sampling(max_tokens=8),
             "mix": [SftRow((1, 50, 60, END), (0, 0, 1, 1))],
         }
         if recipe == "rloo":
@@ -246,17 +248,6 @@ def test_guards_and_best_of() -> None:
     assert [own.of(each, 9.0) for each in (long, short, fine, two_words)] == [-1.5, -1.5, 1.5, -1.5]
     assert own.of(fine, -9.0) == -1.5
     assert rollouts.best_of(Wants(70), RankingRow((1,), ((9, 2), (70, 2), (70, 9, 2)), (0, 0, 0))) == 1
-
-
-def test_a_phrase_that_is_everywhere_costs() -> None:
-    texts = [["how are you", "yes"], ["how are they", "how are you"], ["no idea", "what is it"]]
-    found = rollouts.repetition(texts)
-    # "how are" stands in one of two other prompts' replies, "are you" too; "are they" in none.
-    # "how are you" stands word for word among another prompt's.
-    assert found == [[1.0, 0.0], [0.25, 1.0], [0.0, 0.0]]
-    sampled = TorchSampler()._cut([9, 9, 9, END])
-    guards = rollouts.Guards(repeated=3.0)
-    assert guards.of(sampled, 1.0) - guards.of(sampled, 1.0, 0.5) == 1.5
 
 
 def test_prompts_come_round() -> None:

@@ -1,0 +1,105 @@
+"""What it costs a sample to say what samples to other prompts say, and how that price is found.
+
+A policy that is paid for asking something back soon asks the same thing everywhere. The reward model looks at
+one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
+and the price follows how varied the replies still are where it counts: to the prompts that are learned from,
+sampled as the chat samples them. With `room` 1 where they are as varied as the base's, and 0 where the gate
+would refuse them,
+
+    price = usual * exp( GAIN * (AIM - room) )
+
+A fixed price is too low for one taste and too high for another; one that follows what it is there for is what
+Ziegler et al. (2019, section 2.2) have for the divergence.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+
+from chatapp.core.types import Sampling
+from chatapp.training.base import Ids, Sampler, TrainedPolicy
+from chatapp.training.evaluate import Behaviour, mean_behaviour
+from chatapp.training.gate import Bounds
+from chatapp.training.run import Loop
+from chatapp.training.weight_copy import copied, restore, scale
+
+EVERY = 3
+"""Draws from one look at the replies to the next."""
+PROMPTS, SAMPLES = 128, 3
+"""Looked at."""
+AIM = 0.2
+GAIN = 1.5
+LOWEST, HIGHEST = 1.0, 40.0
+"""The price at least and at most."""
+
+
+def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
+    """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
+    words of it stands, averaged over its pairs; 1 where the whole reply stands."""
+    pairs = [[set(pairwise(words(text))) for text in own] for own in texts]
+    spread = Counter(pair for own in pairs for pair in set().union(*own))
+    wholes = [[tuple(words(text)) for text in own] for own in texts]
+    said = Counter(whole for own in wholes for whole in set(own))
+    others = max(len(texts) - 1, 1)
+    return [
+        [
+            1.0 if said[whole] > 1 else sum(spread[pair] - 1 for pair in each) / (others * max(len(each), 1))
+            for whole, each in zip(whole_replies, own, strict=True)
+        ]
+        for whole_replies, own in zip(wholes, pairs, strict=True)
+    ]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[\w']+", text.casefold())
+
+
+def room(now: Behaviour, base: Behaviour, bounds: Bounds = Bounds()) -> float:
+    """1 where replies repeat each other no more than the base's, 0 where the gate would refuse them, less
+    beyond."""
+    distinct = now.distinct / max(base.distinct, 1e-9)
+    variety = (distinct - bounds.distinct) / (1 - bounds.distinct)
+    return min(variety, 1 - (now.duplicates - base.duplicates) / bounds.duplicates)
+
+
+class Price:
+    """What it costs a sample to repeat others; looked up every few draws, and remembered in `loop.state`."""
+
+    def __init__(
+        self,
+        policy: TrainedPolicy,
+        sampler: Sampler,
+        prompts: Sequence[Ids],
+        chat: Sampling,
+        usual: float,
+    ) -> None:
+        """`chat`: how the chat samples; `usual`: the price where the room left is `AIM`."""
+        self._policy, self._sampler, self._prompts = policy, sampler, prompts[:PROMPTS]
+        self._chat, self._usual = chat, usual
+
+    def at(self, loop: Loop, draw: int) -> float:
+        """The price of draw number `draw`."""
+        if draw % EVERY == 0 or "price" not in loop.state:
+            if "varied" not in loop.state:
+                loop.state["varied"] = asdict(self._base())
+            left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
+            price = self._usual * math.exp(GAIN * (AIM - left))
+            loop.state["price"] = min(max(price, LOWEST), HIGHEST)
+        return float(loop.state["price"])
+
+    def _base(self) -> Behaviour:
+        now = copied(self._policy.model)
+        scale(self._policy.model, 0.0)
+        try:
+            return self._look()
+        finally:
+            restore(self._policy.model, now)
+
+    def _look(self) -> Behaviour:
+        self._sampler.publish(self._policy)
+        return mean_behaviour(self._sampler.rollout(self._prompts, SAMPLES, self._chat))
