@@ -41,7 +41,7 @@ class Guards:
     repeated: float = 11.0
     """Taken off a reply that stands word for word in the samples to another prompt, or all of whose pairs of
     words stand in those to every other prompt; for less in proportion. A phrase that fits everywhere is what
-    an over-optimised policy ends with. Where it is known how the chat samples, this is `Price`'s usual one."""
+    an over-optimised policy ends with. Where it is known how the chat samples: the usual price of `Price`."""
 
     def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
         """The guarded reward; `repeated` as `repetition` gives it."""
