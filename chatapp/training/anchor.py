@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from chatapp.training.base import trainable
 from chatapp.training.model import Policy
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ class Anchored(Policy):
             yield self.model
         finally:
             self.model.set_adapter("default")
+
+    def to_reference(self) -> None:
+        """Make the adapter what that copy is."""
+        import torch
+
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, each in trainable(self.model):
+                each.copy_(parameters[name.replace(".default.", f".{_NAME}.")])
 
 
 def anchored(policy: Policy) -> Anchored:

@@ -67,7 +67,10 @@ class TrainedPolicy(Protocol):
         """A `peft.PeftModel` over a causal language model."""
 
     def reference(self) -> AbstractContextManager[Any]:
-        """Within it the adapter is off: the model is the base again."""
+        """Within it the adapter is off: the model is the base again, or what a later round began with."""
+
+    def to_reference(self) -> None:
+        """Make the adapter what it is within `reference`."""
 
 
 def trainable(model: Any) -> Iterator[tuple[str, Parameter]]:

@@ -26,7 +26,7 @@ class Examiner:
 
     `committee` trains reward models of a name on some rankings. `learner` is given in a later round: the same
     policy, with what it was when the round began as its reference. What was gained is then measured against
-    that, what was lost still against the base.
+    that, what was lost against that and against the base.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Examiner:
         self._learner = learner
         self._start = copied(policy.model)
         self._known: dict[str, list[list[Any]]] = {}
-        self._base_losses: list[tuple[float, int]] | None = None
+        self._losses: dict[str, list[tuple[float, int]]] = {}
         self._judges: reward.Committee | None = None
         self._marks: list[float] = []
         self._crossed = evaluate.UNKNOWN
@@ -63,17 +63,18 @@ class Examiner:
                 preference=evaluate.agreement(reward.pair_accuracy(own, held)),
                 best_gain=evaluate.best_gain(own, held),
             )
-        if self._material.untouched:
-            if self._base_losses is None:
-                with self._policy.reference():
-                    self._base_losses = evaluate.losses(self._policy.model, self._material.untouched)
-            now = evaluate.losses(self._policy.model, self._material.untouched)
-            found = replace(found, perplexity=evaluate.perplexity_ratio(now, self._base_losses))
+        if untouched := self._material.untouched:
+            now = evaluate.losses(self._policy.model, untouched)
+            found = replace(found, perplexity=self._ratio("base", self._policy, now))
+            if self._learner is not None:
+                found = replace(found, since=self._ratio("start", self._learner, now))
         if not prompts:
             return found
         tuned, base = self._samples(prompts, "tuned"), self._samples(prompts, "base")
         before = base if self._learner is None else self._samples(prompts, "start")
         found = replace(found, tuned=evaluate.mean_behaviour(tuned), base=evaluate.mean_behaviour(base))
+        if self._learner is not None:
+            found = replace(found, start=evaluate.mean_behaviour(before))
         judged = evaluate.agreement(self.judge_marks())
         if self._judges is None:
             return found
@@ -83,6 +84,13 @@ class Examiner:
             scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
             wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
         return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
+
+    def _ratio(self, of: str, policy: TrainedPolicy, now: Sequence[tuple[float, int]]) -> evaluate.Figure:
+        """Perplexity over that of the reference of `policy`, on untouched dialogue."""
+        if of not in self._losses:
+            with policy.reference():
+                self._losses[of] = evaluate.losses(self._policy.model, self._material.untouched)
+        return evaluate.perplexity_ratio(now, self._losses[of])
 
     def crossed(self, leaders: reward.Committee) -> evaluate.Figure:
         """How often reward models agree with rankings that they have not seen, over all rankings: with those

@@ -30,7 +30,7 @@ class Evidence:
 
     against: str = "the base"
     """What `wins`, `preference` and `best_gain` compare with: in a later round, what the training started
-    from. What may not be lost is always measured against the base."""
+    from."""
     wins: Figure = UNKNOWN
     """How probable a reward model that was trained on the held-out rankings alone finds it that a reply of
     the tuned policy is better than one of that, on held-out prompts; 0.5 is no difference."""
@@ -45,8 +45,12 @@ class Evidence:
     """Nats by which the best reply of a held-out ranking became more probable."""
     perplexity: Figure = UNKNOWN
     """Of tuned over base, on dialogue that has nothing to do with the rankings."""
+    since: Figure = UNKNOWN
+    """The same over what the training started from, in a later round."""
     tuned: Behaviour | None = None
     base: Behaviour | None = None
+    start: Behaviour | None = None
+    """Of what the training started from, in a later round."""
 
     def to_json(self) -> dict[str, Any]:
         """Figures as value, low, high and n; None where there was nothing to estimate one from."""
@@ -67,6 +71,9 @@ know, the less the judge has to show of its own. It has to lean the same way."""
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
+    """What a round may lose. All rounds together may lose twice as much of what the base had: a taste that is
+    followed further and further changes what replies look like, and is not to end in ruins by small steps."""
+
     perplexity: float = 1.10
     distinct: float = 0.85
     duplicates: float = 0.05
@@ -77,6 +84,18 @@ class Bounds:
     short: float = 0.01
     """Share points more replies under 3 words."""
     unfinished: float = 0.02
+
+    def twice(self) -> Bounds:
+        """Ratios squared, differences doubled."""
+        return Bounds(
+            self.perplexity**2,
+            self.distinct**2,
+            2 * self.duplicates,
+            self.shortest**2,
+            self.longest**2,
+            2 * self.short,
+            2 * self.unfinished,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +136,34 @@ def merit(verdict: Verdict) -> tuple[bool, float]:
 
 
 def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
-    """Each bound that is broken, in words."""
+    """Each bound that is broken, in words: in a later round by what was lost in it, and by all rounds."""
+    base = "the base's"
+    if evidence.start is None:
+        return _lost(evidence.tuned, evidence.base, evidence.perplexity, bounds, base)
+    found = _lost(evidence.tuned, evidence.start, evidence.since, bounds, f"{evidence.against}'s")
+    return found or _lost(evidence.tuned, evidence.base, evidence.perplexity, bounds.twice(), base)
+
+
+def _lost(
+    tuned: Behaviour | None, other: Behaviour | None, perplexity: Figure, bounds: Bounds, whose: str
+) -> list[str]:
     found = []
-    if evidence.perplexity.n and not evidence.perplexity.value <= bounds.perplexity:
-        found.append(f"perplexity of other dialogue is {evidence.perplexity.value:.2f} times the base's")
-    tuned, base = evidence.tuned, evidence.base
-    if tuned is None or base is None:
+    if perplexity.n and not perplexity.value <= bounds.perplexity:
+        found.append(f"perplexity of other dialogue is {perplexity.value:.2f} times {whose}")
+    if tuned is None or other is None:
         return found
-    length = tuned.words / max(base.words, 1e-9)
+    length = tuned.words / max(other.words, 1e-9)
     if not bounds.shortest <= length <= bounds.longest:
-        found.append(f"replies are {length:.2f} times as long")
-    if tuned.distinct < bounds.distinct * base.distinct:
-        found.append(f"variety of words fell to {tuned.distinct / base.distinct:.2f} of the base's")
-    for name, more, own, other in (
-        ("replies that repeat another", bounds.duplicates, tuned.duplicates, base.duplicates),
-        ("replies under 3 words", bounds.short, tuned.short, base.short),
-        ("replies without an end", bounds.unfinished, tuned.unfinished, base.unfinished),
+        found.append(f"replies are {length:.2f} times as long as {whose}")
+    if tuned.distinct < bounds.distinct * other.distinct:
+        found.append(f"variety of words fell to {tuned.distinct / other.distinct:.2f} of {whose}")
+    for name, more, own, before in (
+        ("replies that repeat another", bounds.duplicates, tuned.duplicates, other.duplicates),
+        ("replies under 3 words", bounds.short, tuned.short, other.short),
+        ("replies without an end", bounds.unfinished, tuned.unfinished, other.unfinished),
     ):
-        if own - other > more:
-            found.append(f"{name}: {own:.0%} instead of {other:.0%}")
+        if own - before > more:
+            found.append(f"{name}: {own:.0%} instead of {before:.0%}")
     return found
 
 

@@ -30,6 +30,7 @@ from chatapp.training.architectures import (
     require_trainable,
     rotary,
 )
+from chatapp.training.weight_copy import scale
 from chatapp.training.weights import deinterleave, read_tensors
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class Policy:
         """Within it the adapter is off: the model is the base, exactly."""
         with self.model.disable_adapter():
             yield self.model
+
+    def to_reference(self) -> None:
+        """Make the adapter what it is within `reference`: nothing."""
+        scale(self.model, 0.0)
 
     def lora(self, name: str = "default") -> Iterator[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
         """Tensor name in the GGUF file, A (rank, in) and B (out, rank) of each matrix that the adapter `name`

@@ -3,8 +3,8 @@
 A policy that is paid for asking something back soon asks the same thing everywhere. The reward model looks at
 one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
 and the price follows how varied the replies still are where it counts: to the prompts that are learned from,
-sampled as the chat samples them. With `room` 1 where they are as varied as the base's, and 0 where the gate
-would refuse them,
+sampled as the chat samples them. With `room` 1 where they are as varied as the reference's, and 0 where the
+gate would refuse them,
 
     price = usual * exp( GAIN * (AIM - room) )
 
@@ -26,7 +26,7 @@ from chatapp.training.base import Ids, Sampler, TrainedPolicy
 from chatapp.training.evaluate import Behaviour, mean_behaviour
 from chatapp.training.gate import Bounds
 from chatapp.training.run import Loop
-from chatapp.training.weight_copy import copied, restore, scale
+from chatapp.training.weight_copy import copied, restore
 
 EVERY = 3
 """Draws from one look at the replies to the next."""
@@ -59,12 +59,12 @@ def words(text: str) -> list[str]:
     return re.findall(r"[\w']+", text.casefold())
 
 
-def room(now: Behaviour, base: Behaviour, bounds: Bounds = Bounds()) -> float:
-    """1 where replies repeat each other no more than the base's, 0 where the gate would refuse them, less
-    beyond."""
-    distinct = now.distinct / max(base.distinct, 1e-9)
+def room(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> float:
+    """1 where replies repeat each other no more than the reference's, 0 where the gate would refuse them,
+    less beyond."""
+    distinct = now.distinct / max(reference.distinct, 1e-9)
     variety = (distinct - bounds.distinct) / (1 - bounds.distinct)
-    return min(variety, 1 - (now.duplicates - base.duplicates) / bounds.duplicates)
+    return min(variety, 1 - (now.duplicates - reference.duplicates) / bounds.duplicates)
 
 
 class Price:
@@ -86,15 +86,15 @@ class Price:
         """The price of draw number `draw`."""
         if draw % EVERY == 0 or "price" not in loop.state:
             if "varied" not in loop.state:
-                loop.state["varied"] = asdict(self._base())
+                loop.state["varied"] = asdict(self._reference())
             left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
             price = self._usual * math.exp(GAIN * (AIM - left))
             loop.state["price"] = min(max(price, LOWEST), HIGHEST)
         return float(loop.state["price"])
 
-    def _base(self) -> Behaviour:
+    def _reference(self) -> Behaviour:
         now = copied(self._policy.model)
-        scale(self._policy.model, 0.0)
+        self._policy.to_reference()
         try:
             return self._look()
         finally:

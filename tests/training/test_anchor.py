@@ -38,9 +38,11 @@ def test_the_reference_is_the_start_of_the_round(tmp_path: Path) -> None:
     # Off is still the base, and what was copied can be had again; at nothing the adapter is the base too.
     with policy.reference():
         assert torch.equal(logits(), base)
+    later.to_reference()
+    assert torch.equal(logits(), begun)
     restore(policy.model, start)
     assert torch.equal(logits(), begun)
-    scale(policy.model, 0.0)
+    policy.to_reference()
     assert torch.equal(logits(), base)
     # A round after that begins where this one ended.
     restore(policy.model, start)

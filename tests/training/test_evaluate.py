@@ -97,6 +97,39 @@ def test_what_is_damaged_is_refused_however_much_it_wins(change: dict[str, objec
     assert damages(GOOD) == []
 
 
+def test_a_later_round_may_lose_as_much_again_and_all_of_them_twice() -> None:
+    """Bounds of a round: 5 points of duplicates, 0.85 of the variety, 1.10 times the perplexity."""
+
+    def lost(duplicates: float, distinct: float = 0.5, since: float = 1.0, perplexity: float = 1.0) -> str:
+        return "; ".join(
+            damages(
+                replace(
+                    GOOD,
+                    against="r2",
+                    base=Behaviour(9, 0.5, 0.1, 0.0, 0.0),
+                    start=Behaviour(9, 0.44, 0.14, 0.0, 0.0),
+                    tuned=Behaviour(9, distinct, duplicates, 0.0, 0.0),
+                    since=Figure(since, since, since, 80),
+                    perplexity=Figure(perplexity, perplexity, perplexity, 80),
+                )
+            )
+        )
+
+    assert lost(0.18) == lost(0.18, distinct=0.38) == lost(0.18, since=1.09, perplexity=1.2) == ""
+    # Against what the round began with.
+    assert "20% instead of 14%" in lost(0.20)
+    assert "0.84 of r2's" in lost(0.18, distinct=0.37)
+    assert "1.11 times r2's" in lost(0.18, since=1.11, perplexity=1.15)
+    # Against the base: 20 points at most, 0.7225 of its variety, 1.21 times its perplexity.
+    far = replace(GOOD, start=Behaviour(9, 0.40, 0.19, 0.0, 0.0), since=Figure(1.0, 1.0, 1.0, 80))
+    gone = replace(far, tuned=Behaviour(9, 0.35, 0.21, 0.0, 0.0), perplexity=Figure(1.22, 1.2, 1.3, 80))
+    assert [each.split(" of the base's")[0] for each in damages(gone)] == [
+        "perplexity of other dialogue is 1.22 times the base's",
+        "variety of words fell to 0.70",
+        "replies that repeat another: 21% instead of 10%",
+    ]
+
+
 def test_no_better_is_refused() -> None:
     verdict = judge(replace(GOOD, wins=Figure(0.52, 0.47, 0.57, 80)))
     assert not verdict.accepted

@@ -10,6 +10,7 @@ from typing import Any
 
 from chatapp.core.types import FinishReason, Sampling, Turn
 from chatapp.training.base import Ids, TrainedPolicy
+from chatapp.training.weight_copy import scale
 
 END, OPEN = 2, 1
 
@@ -43,6 +44,9 @@ class TinyPolicy:
 
     def reference(self) -> AbstractContextManager[Any]:
         return self.model.disable_adapter()
+
+    def to_reference(self) -> None:
+        scale(self.model, 0.0)
 
 
 def tiny_policy(seed: int = 0, kind: str = "llama", learned: float = 0.0) -> TinyPolicy:
