@@ -45,6 +45,11 @@ class SftRow:
     key: str = ""
     weight: float = 1.0
 
+    @property
+    def opening(self) -> Ids:
+        """What stands before the first reply."""
+        return self.ids[: self.mask.index(1)]
+
 
 @dataclass(frozen=True, slots=True)
 class ThumbRow:

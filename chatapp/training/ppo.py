@@ -186,7 +186,7 @@ def train(
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
     repeating. A step of the loop is one gradient step."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat)
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix)
     head = ValueHead(policy)
     passes = settings.epochs * -(-min(settings.prompts, len(prompts)) // settings.minibatch)
     loop = Loop(

@@ -2,9 +2,9 @@
 
 A policy that is paid for asking something back soon asks the same thing everywhere. The reward model looks at
 one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
-and the price follows how varied the replies still are where it counts: to the prompts that are learned from,
-sampled as the chat samples them. With `room` 1 where they are as varied as the reference's, and 0 where the
-gate would refuse them,
+and the price follows how varied the replies still are where it counts: to prompts that are learned from and
+to openings of general dialogue, sampled as the chat samples them. With `room` 1 where they are as varied as
+the reference's, and 0 where the gate would refuse them,
 
     price = usual * exp( GAIN * (AIM - room) )
 
@@ -31,8 +31,8 @@ from chatapp.training.weight_copy import copied, restore
 EVERY = 3
 """Draws from one look at the replies to the next."""
 PROMPTS, SAMPLES = 128, 3
-"""Looked at."""
-AIM = 0.2
+"""Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
+AIM = 0.35
 GAIN = 1.5
 LOWEST, HIGHEST = 1.0, 40.0
 """The price at least and at most."""
@@ -75,11 +75,15 @@ class Price:
         policy: TrainedPolicy,
         sampler: Sampler,
         prompts: Sequence[Ids],
+        openings: Sequence[Ids],
         chat: Sampling,
         usual: float,
     ) -> None:
-        """`chat`: how the chat samples; `usual`: the price where the room left is `AIM`."""
-        self._policy, self._sampler, self._prompts = policy, sampler, prompts[:PROMPTS]
+        """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the price where the
+        room left is `AIM`."""
+        half = PROMPTS // 2
+        every = dict.fromkeys([*prompts[:half], *openings[:half], *prompts, *openings])
+        self._policy, self._sampler, self._prompts = policy, sampler, list(every)[:PROMPTS]
         self._chat, self._usual = chat, usual
 
     def at(self, loop: Loop, draw: int) -> float:

@@ -102,7 +102,7 @@ def train(
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
     repeating."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat)
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix)
     loop = Loop(
         "rloo",
         folder,

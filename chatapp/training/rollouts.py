@@ -10,7 +10,7 @@ from typing import Protocol
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
-from chatapp.training.data import RankingRow
+from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.repetition import Price, repetition, words
 from chatapp.training.run import Loop
 
@@ -104,8 +104,10 @@ class OnPolicy:
         guards: Guards,
         settings: OnPolicySettings,
         chat: Sampling | None = None,
+        mix: Sequence[SftRow] = (),
     ) -> None:
-        """`chat`: how the chat samples; without it, repeating others has a fixed price."""
+        """`chat`: how the chat samples; without it, repeating others has a fixed price. `mix`: the general
+        dialogue."""
         if not prompts:
             raise TrainingError(
                 "there is no prompt to sample replies to", "chat first, then rank some alternatives"
@@ -116,7 +118,8 @@ class OnPolicy:
         if chat is not None and guards.repeated:
             most = min(chat.max_tokens, settings.sampling.max_tokens)
             looked_at = replace(chat, max_tokens=most, seed=settings.seed)
-            self._price = Price(policy, sampler, prompts, looked_at, guards.repeated)
+            openings = [row.opening for row in mix]
+            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.repeated)
 
     def draw(self, loop: Loop, number: int) -> list[Rollout]:
         """This process's share of draw `number`."""

@@ -51,6 +51,7 @@ class Says:
 
     def rollout(self, prompts: Sequence[Ids], samples: int, sampling: Sampling) -> list[list[Sampled]]:
         self.asked.append(sampling)
+        assert len(set(prompts)) == len(prompts) == 40
         same = self.same if self.learned else 0
         return [
             [TinySampled((9,), "one and all" if at < same else f"reply {at} of {sample}", "stop")] * samples
@@ -64,7 +65,8 @@ def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
     before = {name: each.clone() for name, each in trainable(policy.model)}
     loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler, chat = Says(), Sampling(temperature=0.4, seed=5)
-    price = repetition.Price(policy, sampler, [(1, at) for at in range(40)], chat, 10.0)
+    own, openings = [(1, at) for at in range(20)], [(1, at) for at in range(15, 40)]
+    price = repetition.Price(policy, sampler, own, openings, chat, 10.0)
     ample = price.at(loop, 0)
     # Looked at as the chat samples: the base once, then the policy.
     assert sampler.asked == [chat, chat]
@@ -78,6 +80,6 @@ def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
     loop.save()
     again = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler.asked.clear()
-    assert repetition.Price(policy, sampler, [(1, 1)], chat, 10.0).at(again, 7) == beyond
+    assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 7) == beyond
     assert sampler.asked == []
     assert all(before[name].equal(each) for name, each in trainable(policy.model))
