@@ -10,6 +10,7 @@ from typing import Any
 from chatapp.core.errors import ChatappError, FormatError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Conversation
+from chatapp.core.whole_file import whole_file
 from chatapp.store.database import Store
 
 _LONGEST_LINE = 256 << 20
@@ -34,19 +35,14 @@ def as_markdown(store: Store, conversations: Sequence[Conversation]) -> Iterator
 
 
 def write_file(file: Path, parts: Iterable[str]) -> None:
-    """Write to a new file for the owner alone, then put it in place. Errors: `ChatappError`."""
-    partial = file.with_name(file.name + ".part")
+    """Write a file for its owner alone, there once it is complete. Errors: `ChatappError`."""
     try:
-        partial.touch(mode=0o600)
-        with partial.open("w", encoding="utf-8") as target:
-            target.writelines(parts)
-        partial.replace(file)
+        with whole_file(file) as part, part.open("w", encoding="utf-8") as out:
+            out.writelines(parts)
     except OSError as error:
         raise ChatappError(
             f"cannot write {file}: {error.strerror}", "choose another file with --out"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_jsonl(store: Store, file: Path) -> dict[str, Any]:

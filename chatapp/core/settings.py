@@ -54,12 +54,10 @@ def load_settings(file: Path, environment: dict[str, str] | None = None) -> Sett
     Errors: `SettingsError` names the file or the variable, the key and what was expected.
     """
     env = dict(os.environ if environment is None else environment)
-    table: dict[str, Any] = {}
-    if file.exists():
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{file} is not valid TOML: {error}") from error
+    try:
+        table: dict[str, Any] = tomllib.loads(read_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from error
     sampling_table = table.pop("sampling", {})
     if not isinstance(sampling_table, dict):
         raise SettingsError(f"{file}: [sampling] must be a table")
@@ -68,6 +66,18 @@ def load_settings(file: Path, environment: dict[str, str] | None = None) -> Sett
     settings = replace(settings, sampling=sampling, said=tuple(sampling_table))
     from_env = {name: env[key] for name in _names(settings) if (key := f"CHATAPP_{name.upper()}") in env}
     return _filled(settings, from_env, "environment CHATAPP_…")
+
+
+def read_text(file: Path) -> str:
+    """What config.toml holds; nothing where it is not there. Errors: `SettingsError`."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"cannot read {file}: {error.strerror}", "check who may read it") from error
 
 
 _NO_KEY = ("sampling", "said")

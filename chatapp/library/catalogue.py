@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chatapp.core.errors import ChatappError, ModelError, NotFound, UsageError
 from chatapp.core.paths import Paths, embedded_model
 from chatapp.core.settings import Settings, load_settings
+from chatapp.core.whole_file import whole_file
 from chatapp.library.config import set_value
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ class Catalogue:
     def add(self, file: Path, name: str | None = None, copy: bool = False) -> CatalogueEntry:
         """Put a GGUF file into the models folder, as a link or as a copy.
 
-        A copy is written under another name first and renamed, so that a file is never there by half.
         Errors: `NotFound`, `ModelError` when the header is not sound, `UsageError` when the name is taken.
         """
         file = file.expanduser().absolute()
@@ -106,12 +106,8 @@ class Catalogue:
         self.require_free(chosen)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if copy:
-            partial = target.with_suffix(".part")
-            try:
-                shutil.copyfile(file, partial)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+            with whole_file(target) as part:
+                shutil.copyfile(file, part)
         else:
             target.symlink_to(file)
         return entry_of(chosen, target)

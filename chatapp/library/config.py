@@ -8,11 +8,16 @@ import tomllib
 from pathlib import Path
 
 from chatapp.core.errors import SettingsError
+from chatapp.core.settings import read_text
+from chatapp.core.whole_file import whole_file
 
 
 def set_value(file: Path, key: str, value: str) -> None:
-    """Set `key` to a string. Errors: `SettingsError` when the file is not valid TOML before or after."""
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    """Set `key` to a string.
+
+    Errors: `SettingsError` when the file is not valid TOML before or after, or cannot be written.
+    """
+    text = read_text(file)
     # Only a line feed ends a line of TOML; text may hold the other characters that `splitlines` knows.
     lines = text.removesuffix("\n").split("\n") if text else []
     # Only lines before the first table are top-level.
@@ -33,7 +38,11 @@ def set_value(file: Path, key: str, value: str) -> None:
             raise SettingsError(f"{file}: cannot set {key!r} there", f"write `{new}` into it by hand")
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {error}", "fix that line first") from error
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = file.with_name(f"{file.name}.part")
-    partial.write_text(changed, encoding="utf-8")
-    partial.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with whole_file(file) as part:
+            part.write_text(changed, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {file}: {error.strerror}", "check who owns it and its folder"
+        ) from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 
 from chatapp.core.errors import StoreError
+from chatapp.core.whole_file import whole_file
 from chatapp.store.adapters import Adapters
 from chatapp.store.archive import Archive
 from chatapp.store.connection import Connection, sqlite_errors
@@ -49,22 +50,12 @@ class Store:
         """A whole, consistent copy at `to`, also while others write. `StoreError` where `to` exists."""
         if to.exists():
             raise StoreError(f"{to} exists", "name a file that does not exist yet")
-        part = to.with_name(to.name + ".part")
         try:
             to.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)
-            _create_private(part)
-            with sqlite_errors():
-                target = sqlite3.connect(part)
-                try:
-                    self._connection.db.conn.backup(target)
-                finally:
-                    target.close()
-            part.replace(to)
+            with whole_file(to) as part, sqlite_errors(), closing(sqlite3.connect(part)) as target:
+                self._connection.db.conn.backup(target)
         except OSError as error:
             raise StoreError(f"cannot write {to}: {error.strerror}", "choose another folder") from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def integrity(self) -> str:
         """`ok`, or what SQLite finds wrong with the file, one finding a line."""

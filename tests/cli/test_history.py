@@ -174,3 +174,18 @@ def test_backup_is_a_whole_database(cli: Cli, tmp_path: Path) -> None:
 
 def test_path_prints_the_file(cli: Cli) -> None:
     assert cli.run("history", "path") == f"{cli.paths.database}\n"
+
+
+def test_a_neighbour_of_what_is_written_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    cli.run("ask", "one")
+    for args in (("export", "-o", "out"), ("backup", "out"), ("export", "-o", "folder")):
+        folder = tmp_path / "-".join(args)
+        (folder / "folder").mkdir(parents=True)
+        for name in ("out.part", "folder.part"):
+            (folder / name).write_text("of the user")
+        words = [str(folder / each) if each in ("out", "folder") else each for each in args]
+        if args[-1] == "folder":
+            assert "cannot write" in cli.fails("history", *words)
+        else:
+            cli.run("history", *words)
+        assert {(folder / name).read_text() for name in ("out.part", "folder.part")} == {"of the user"}

@@ -45,3 +45,18 @@ def test_any_text_is_read_back_or_refused(tmp_path_factory: pytest.TempPathFacto
         set_value(file, "theme", "dark")
         read = tomllib.loads(file.read_text(encoding="utf-8"))
         assert read == {"n_ctx": 5, "model": value, "theme": "dark"}
+
+
+def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "dotfiles.toml", tmp_path / "config.toml"
+    real.write_text("n_ctx = 5\n")
+    link.symlink_to(real)
+    set_value(link, "model", "a")
+    assert link.is_symlink() and real.read_text() == 'n_ctx = 5\nmodel = "a"\n'
+
+
+def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for file in (tmp_path, tmp_path / "file" / "config.toml"):
+        with pytest.raises(SettingsError, match=r"cannot (read|write)"):
+            set_value(file, "model", "a")

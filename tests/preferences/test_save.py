@@ -80,3 +80,13 @@ def test_text_is_written_as_it_is(tmp_path: Path) -> None:
     lines = file.read_text(encoding="utf-8").split("\n")
     assert len(lines) == 2
     assert json.loads(lines[0])["completion"] == [{"role": "assistant", "content": "é\n\u2028京"}]
+
+
+def test_a_file_is_for_its_owner_alone_and_its_neighbour_left_alone(tmp_path: Path) -> None:
+    file, neighbour = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    neighbour.write_text("of the user")
+    save(file, GROUPS, "rankings")
+    with pytest.raises(FormatError):
+        save(tmp_path / "out.csv", GROUPS, "rankings")
+    assert neighbour.read_text() == "of the user"
+    assert file.stat().st_mode & 0o777 == 0o600

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from chatapp.core.errors import FormatError
 from chatapp.core.types import Group
+from chatapp.core.whole_file import whole_file
 from chatapp.preferences.formats import rankings, trl
 
 FORMATS: dict[str, Callable[[Iterable[Group]], Iterator[dict[str, Any]]]] = {
@@ -29,26 +30,19 @@ def rows(groups: Iterable[Group], format: str) -> Iterator[dict[str, Any]]:
 def save(file: Path, groups: Iterable[Group], format: str) -> int:
     """Write `groups` to `file`, `.jsonl` or `.parquet` by its ending; how many rows it got.
 
-    The file appears when it is complete. Errors: `FormatError`.
+    The file appears when it is complete, for its owner alone. Errors: `FormatError`.
     """
     found = rows(groups, format)
-    part = file.with_name(file.name + ".part")
+    if file.suffix not in (".parquet", ".jsonl", ".json"):
+        raise FormatError(f"cannot tell what to write into {file.name}", "end its name in .jsonl or .parquet")
     try:
-        if file.suffix == ".parquet":
-            count = _write_parquet(part, list(found))
-        elif file.suffix in (".jsonl", ".json"):
+        with whole_file(file) as part:
+            if file.suffix == ".parquet":
+                return _write_parquet(part, list(found))
             with part.open("w", encoding="utf-8") as out:
-                count = write_jsonl(out, found)
-        else:
-            raise FormatError(
-                f"cannot tell what to write into {file.name}", "end its name in .jsonl or .parquet"
-            )
-        part.replace(file)
+                return write_jsonl(out, found)
     except OSError as error:
         raise FormatError(f"cannot write {file}: {error.strerror}", "choose another folder") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return count
 
 
 def write_jsonl(out: IO[str], found: Iterable[dict[str, Any]]) -> int:
