@@ -12,6 +12,7 @@ import typer
 from chatapp.cli.arguments import ModelOption, house_of
 from chatapp.cli.output import bytes_in_words, note, say, say_json
 from chatapp.core.errors import NotFound, UsageError
+from chatapp.core.paths import expanded
 
 if TYPE_CHECKING:
     from chatapp.core.types import Turn
@@ -192,7 +193,7 @@ def export(
 
     house = house_of(ctx)
     adapter, spec = _adapter(house, name, model)
-    made = export_adapter(house, adapter, spec, folder.expanduser())
+    made = export_adapter(house, adapter, spec, expanded(folder))
     note(f"{name} is in {made}: peft reads the folder, llama.cpp {made / 'adapter.gguf'}")
 
 
@@ -222,7 +223,7 @@ def merge(
 
     house = house_of(ctx)
     adapter, spec = _adapter(house, name, model)
-    target = out.expanduser()
+    target = expanded(out)
     survival = merge_adapter(house, adapter, spec, target, quant, force)
     if as_json:
         say_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import sys
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from chatapp.cli.arguments import (
     with_optional_value,
 )
 from chatapp.cli.output import note
-from chatapp.core.errors import ChatappError, UsageError
+from chatapp.core.errors import ChatappError, FileError, UsageError
 
 _TEXT = "chatapp.text"
 
@@ -58,10 +59,10 @@ class ChatByDefault(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except ChatappError as error:
-            if ctx.params.get("debug"):
+        except (ChatappError, OSError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            tell(error)
+            tell(_in_words(error))
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
 
@@ -71,6 +72,14 @@ def _debug_first(args: list[str]) -> list[str]:
     if "--debug" not in args[:end]:
         return args
     return ["--debug", *(each for each in args[:end] if each != "--debug"), *args[end:]]
+
+
+def _in_words(error: Exception) -> ChatappError:
+    if isinstance(error, ChatappError):
+        return error
+    if isinstance(error, OSError):
+        return FileError.of(error)
+    return ChatappError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def tell(error: ChatappError) -> None:
@@ -173,10 +182,12 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The console script. What nobody foresaw is told in one line too; `--debug` shows all of it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what the locale cannot encode
     try:
         app(prog_name="chatapp")
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        tell(ChatappError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+        tell(_in_words(error))
         sys.exit(1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
 from typing import Annotated
 
 import typer
 
 from chatapp.cli.arguments import house_of
 from chatapp.cli.output import say, say_json
+from chatapp.core.errors import SettingsError
 
 _SIGNS = {"ok": "ok     ", "note": "note   ", "broken": "BROKEN "}
 
@@ -23,11 +25,19 @@ def doctor(
     Example:
       chatapp doctor
     """
-    from chatapp.session.checks import run_checks
+    from chatapp.session.checks import Check, run_checks
+    from chatapp.session.wiring import House
 
+    found: list[Check] = []
+    try:
+        house = house_of(ctx)
+    except SettingsError as error:
+        found.append(Check("config.toml", "broken", str(error), error.hint))
+        house = House.with_defaults()
+        ctx.call_on_close(house.close)
     broken = False
     shown = []
-    for check in run_checks(house_of(ctx)):
+    for check in chain(found, run_checks(house)):
         broken = broken or check.status == "broken"
         if as_json:
             shown.append(asdict(check))

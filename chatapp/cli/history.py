@@ -9,6 +9,7 @@ import typer
 
 from chatapp.cli.arguments import conversation_of, house_of, number
 from chatapp.cli.output import iso, moment, note, say, say_json, say_table
+from chatapp.core.paths import expanded
 
 if TYPE_CHECKING:
     from chatapp.core.types import Conversation, Message
@@ -223,7 +224,7 @@ def backup(
     Example:
       chatapp history backup ~/chatapp-backup.db
     """
-    house_of(ctx).store().backup(to.expanduser().absolute())
+    house_of(ctx).store().backup(expanded(to).absolute())
     note(f"wrote {to}")
 
 

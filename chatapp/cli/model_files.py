@@ -11,6 +11,7 @@ import typer
 from chatapp.cli.arguments import house_of
 from chatapp.cli.output import bytes_in_words, note, say_json, say_table
 from chatapp.core.errors import ChatappError, ModelError
+from chatapp.core.paths import expanded
 
 if TYPE_CHECKING:
     from chatapp.engine.gguf import GgufHeader
@@ -166,7 +167,7 @@ def found_files(house: House) -> list[Found]:
 
 def file_to_add(house: House, file: Path) -> tuple[Path, str | None]:
     """The path that `models add` was given, or that of the file which `discover` calls so, and its name."""
-    if not file.expanduser().exists() and file.name == str(file):
+    if not expanded(file).exists() and file.name == str(file):
         for each in found_files(house):
             if each.name == file.name:
                 return each.path, each.name

@@ -8,34 +8,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from chatapp.core.errors import FileError
 from chatapp.core.sanitize import one_line, terminal_safe
 
 
 def say(text: str, end: str = "\n") -> None:
     """Write text that may come from anywhere to standard output."""
-    sys.stdout.write(terminal_safe(text) + end)
-    sys.stdout.flush()
+    _write(terminal_safe(text) + end)
 
 
 def note(text: str) -> None:
     """Write one line for the person at the terminal to standard error."""
-    sys.stderr.write(one_line(text, 1000) + "\n")
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.write(one_line(text, 1000) + "\n")
+        sys.stderr.flush()
 
 
-def say_json(value: Any) -> None:
+def say_json(value: Any, indent: int | None = 2) -> None:
     """Write JSON. Everything outside ASCII is escaped, so nothing in it can steer a terminal."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-    sys.stdout.flush()
+    _write(json.dumps(value, indent=indent) + "\n")
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write rows: aligned under their columns on a terminal, separated by tabs elsewhere."""
     cells = [[one_line(str(cell), 500) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
-        for row in cells:
-            sys.stdout.write("\t".join(row) + "\n")
-        sys.stdout.flush()
+    if sys.stdout is None or not sys.stdout.isatty():
+        _write("".join("\t".join(row) + "\n" for row in cells))
         return
     from rich.console import Console
     from rich.table import Table
@@ -47,6 +45,14 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+def _write(text: str) -> None:
+    """Errors: `FileError` where standard output is closed."""
+    if sys.stdout is None:
+        raise FileError("standard output is closed", "leave it open, or send it to /dev/null")
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def moment(seconds: float) -> str:

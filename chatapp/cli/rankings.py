@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +11,7 @@ import typer
 from chatapp.cli.arguments import house_of
 from chatapp.cli.output import iso, moment, note, say, say_json, say_table
 from chatapp.core.errors import NotFound, UsageError
+from chatapp.core.paths import expanded
 
 if TYPE_CHECKING:
     from chatapp.core.types import Ranking
@@ -171,12 +171,10 @@ def export(
 
     groups = house_of(ctx).store().groups.list()
     if str(out) == "-":
-        import json
-
         for row in rows(groups, format):
-            sys.stdout.write(json.dumps(row) + "\n")
+            say_json(row, indent=None)
         return
-    count = save(out.expanduser(), groups, format)
+    count = save(expanded(out), groups, format)
     note(f"wrote {count} rows to {out}")
 
 
@@ -200,7 +198,7 @@ def import_(
     """
     from chatapp.session.importing import import_rankings
 
-    result = import_rankings(house_of(ctx).store(), file.expanduser(), format)
+    result = import_rankings(house_of(ctx).store(), expanded(file), format)
     if as_json:
         say_json(asdict(result))
         return

@@ -58,6 +58,18 @@ class PromptTooLong(EngineError):
     hint = "shorten the message or raise n_ctx in config.toml"
 
 
+class FileError(ChatappError):
+    """The system refuses a file or folder."""
+
+    hint = "check the path, who owns it, and that the disk is not full"
+
+    @classmethod
+    def of(cls, error: OSError, what: str = "read or write") -> FileError:
+        """What the system said, in one line. `what` could not be done."""
+        where = "" if error.filename is None else f" {error.filename}"
+        return cls(f"cannot {what}{where}: {error.strerror or error}")
+
+
 class FormatError(ChatappError):
     """A file that cannot be read as what it was said to be."""
 

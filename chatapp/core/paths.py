@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from chatapp.core.errors import FileError
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -40,16 +42,19 @@ class Paths:
         return self.state / "chatapp.log"
 
     def make(self) -> None:
-        """Create the folders, readable by their owner alone."""
-        for folder in (self.config, self.data, self.state, self.cache):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the folders, readable by their owner alone. Errors: `FileError`."""
+        try:
+            for folder in (self.config, self.data, self.state, self.cache):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise FileError.of(error, "make the folder") from error
 
 
 def find_paths(environment: dict[str, str] | None = None) -> Paths:
     """The folders for this user: `CHATAPP_HOME` when it is set, platformdirs' otherwise."""
     env = os.environ if environment is None else environment
     if home := env.get("CHATAPP_HOME"):
-        root = Path(home).expanduser().absolute()
+        root = expanded(home).absolute()
         return Paths(root / "config", root / "data", root / "state", root / "cache")
     import platformdirs
 
@@ -57,6 +62,14 @@ def find_paths(environment: dict[str, str] | None = None) -> Paths:
         return Path(getattr(platformdirs, f"user_{kind}_path")("chatapp", appauthor=False))
 
     return Paths(folder("config"), folder("data"), folder("state"), folder("cache"))
+
+
+def expanded(path: str | Path) -> Path:
+    """`path` with the home folder for `~`; where nobody is called so, `~name` is a name like another."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def embedded_model() -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import ChatappError, ModelError, NotFound, UsageError
-from chatapp.core.paths import Paths, embedded_model
+from chatapp.core.paths import Paths, embedded_model, expanded
 from chatapp.core.settings import Settings, load_settings
 from chatapp.core.whole_file import whole_file
 from chatapp.library.config import set_value
@@ -72,7 +72,7 @@ class Catalogue:
             file = self._paths.models / f"{name_or_path}.gguf"
             if os.path.lexists(file):
                 return entry_of(name_or_path, file)
-        file = Path(name_or_path).expanduser()
+        file = expanded(name_or_path)
         if looks_like_path and file.is_file():
             return entry_of(file.stem, file.absolute())
         raise NotFound(
@@ -89,7 +89,7 @@ class Catalogue:
 
         Errors: `NotFound`, `ModelError` when the header is not sound, `UsageError` when the name is taken.
         """
-        file = file.expanduser().absolute()
+        file = expanded(file).absolute()
         if not file.is_file():
             raise NotFound(f"no file {file}", "give the path of a GGUF file")
         chosen = file.stem if name is None else name

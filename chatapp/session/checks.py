@@ -7,12 +7,12 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from chatapp.core.errors import ChatappError
+from chatapp.core.errors import ChatappError, FileError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling, Turn
 
@@ -40,19 +40,23 @@ class Check:
 
 
 def run_checks(house: House) -> Iterator[Check]:
-    """All checks, each when its turn comes. The last ones load the model and write one token with it."""
-    yield from _versions()
-    yield from _places(house)
-    yield _disk(house)
-    yield from _permissions(house)
-    yield _database(house)
-    yield _model(house)
-    yield from _engine(house)
-    yield _adapter(house)
-    yield _training()
+    """All checks, each when its turn comes. The last ones load the model and write one token with it.
+
+    One that cannot be made is broken, and the next has its turn.
+    """
+    for name, look in _CHECKS.items():
+        try:
+            yield from look(house)
+        except ChatappError as error:
+            yield Check(name, "broken", str(error), error.hint)
+        except OSError as error:
+            told = FileError.of(error)
+            yield Check(name, "broken", str(told), told.hint)
+        except Exception as error:
+            yield Check(name, "broken", f"{type(error).__name__}: {error}", ChatappError.hint)
 
 
-def _versions() -> Iterator[Check]:
+def _versions(house: House) -> Iterator[Check]:
     from chatapp import __version__
 
     system = f"{platform.system()} {platform.machine()}"
@@ -76,29 +80,32 @@ def _places(house: House) -> Iterator[Check]:
         "cache": paths.cache,
     }
     for name, place in places.items():
-        folder = _nearest(place)
-        if os.access(folder, os.W_OK | os.X_OK) and (not place.is_file() or os.access(place, os.W_OK)):
-            yield Check(name, "ok", str(place) if place.exists() else f"{place} (not there yet)")
+        nearest = _nearest(place)
+        folder = nearest if nearest.is_dir() else nearest.parent
+        if nearest not in (place, folder):
+            yield Check(name, "broken", f"{place} cannot be made: {nearest} is no folder")
+        elif os.access(nearest, os.W_OK) and os.access(folder, os.W_OK | os.X_OK):
+            yield Check(name, "ok", str(place) if nearest == place else f"{place} (not there yet)")
         else:
             yield Check(name, "broken", f"{place} cannot be written to", f"check who owns {folder}")
 
 
 def _nearest(place: Path) -> Path:
-    """The folder in which `place` is or would be made."""
-    folder = place if place.is_dir() else place.parent
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+    """`place` itself where it is there, else the innermost of the folders above it that is."""
+    while not os.access(place, os.F_OK):
+        place = place.parent
+    return place
 
 
-def _disk(house: House) -> Check:
+def _disk(house: House) -> Iterator[Check]:
     free = shutil.disk_usage(_nearest(house.paths.data)).free
     detail = f"{free / 1e9:.1f} GB free where the data lies"
     if free < _NO_SPACE:
-        return Check("disk", "broken", detail, "free some space: new messages may not fit")
-    if free < _LITTLE_SPACE:
-        return Check("disk", "note", detail, "new models may not fit")
-    return Check("disk", "ok", detail)
+        yield Check("disk", "broken", detail, "free some space: new messages may not fit")
+    elif free < _LITTLE_SPACE:
+        yield Check("disk", "note", detail, "new models may not fit")
+    else:
+        yield Check("disk", "ok", detail)
 
 
 def _permissions(house: House) -> Iterator[Check]:
@@ -116,41 +123,37 @@ def _permissions(house: House) -> Iterator[Check]:
                 )
 
 
-def _database(house: House) -> Check:
-    try:
-        store = house.store()
-        found = store.integrity()
-        if found != "ok":
-            problem, _, more = found.partition("\n")
-            count = f" and {more.count(chr(10)) + 1} more findings" if more else ""
-            return Check(
-                "database",
-                "broken",
-                f"{problem}{count}",
-                "restore a copy: `chatapp history backup` makes them",
-            )
-        conversations = len(store.conversations.list())
-        rankings = len(store.rankings.list())
-    except ChatappError as error:
-        return Check("database", "broken", str(error), error.hint)
+def _database(house: House) -> Iterator[Check]:
+    store = house.store()
+    found = store.integrity()
+    if found != "ok":
+        problem, _, more = found.partition("\n")
+        count = f" and {more.count(chr(10)) + 1} more findings" if more else ""
+        yield Check(
+            "database",
+            "broken",
+            f"{problem}{count}",
+            "restore a copy: `chatapp history backup` makes them",
+        )
+        return
+    conversations = len(store.conversations.list())
+    rankings = len(store.rankings.list())
     size = house.stores.path.stat().st_size / 1e6
-    return Check(
+    yield Check(
         "database", "ok", f"{conversations} conversations, {rankings} rankings, {size:.1f} MB, no damage"
     )
 
 
-def _model(house: House) -> Check:
-    try:
-        entry = house.catalogue.current()
-    except ChatappError as error:
-        return Check("model", "broken", str(error), error.hint)
+def _model(house: House) -> Iterator[Check]:
+    entry = house.catalogue.current()
     if entry.problem is not None or entry.header is None:
-        return Check(
+        yield Check(
             "model", "broken", f"{entry.name}: {entry.problem}", "choose another with `chatapp models use`"
         )
+        return
     header = entry.header
     template = "" if header.chat_template else ", no chat template of its own"
-    return Check(
+    yield Check(
         "model",
         "ok",
         f"{entry.name}: {header.architecture}, {header.quantisation}, {entry.size / 1e6:.1f} MB{template}",
@@ -168,9 +171,6 @@ def _engine(house: House) -> Iterator[Check]:
         loaded = time.monotonic() - begun
         request = Request([Turn("user", "Hello")], Sampling(seed=1, temperature=0.0, max_tokens=1))
         done = gather(engine.generate(request), 1).replies[0].done
-    except ChatappError as error:
-        yield Check("engine", "broken", str(error), error.hint)
-        return
     except ImportError as error:
         yield Check("engine", "broken", str(error), "pip install llama-cpp-python")
         return
@@ -190,27 +190,25 @@ def _engine(house: House) -> Iterator[Check]:
     yield from _findings(house)
 
 
-def _adapter(house: House) -> Check:
+def _adapter(house: House) -> Iterator[Check]:
     """The adapter in use, put on the model where that is loaded."""
-    try:
-        adapter = house.adapter()
-        if house.engine().info is not None:
-            house.engine().set_adapter(adapter)
-        known = len(house.store().adapters.list())
-    except ChatappError as error:
-        return Check("adapter", "broken", str(error), error.hint)
+    adapter = house.adapter()
+    if house.engine().info is not None:
+        house.engine().set_adapter(adapter)
+    known = len(house.store().adapters.list())
     in_use = "none, the model answers as it came" if adapter is None else one_line(adapter.name, 80)
-    return Check("adapter", "ok", f"{in_use}; {known} in `chatapp adapters list --all`")
+    yield Check("adapter", "ok", f"{in_use}; {known} in `chatapp adapters list --all`")
 
 
-def _training() -> Check:
+def _training(house: House) -> Iterator[Check]:
     from chatapp.training.extra import install_command, missing
 
     if lacking := missing():
         detail = f"not installed: {', '.join(lacking)}; the chat needs none of it"
-        return Check("training", "note", detail, install_command())
+        yield Check("training", "note", detail, install_command())
+        return
     versions = (f"{each} {importlib.metadata.version(each)}" for each in ("torch", "transformers", "peft"))
-    return Check("training", "ok", ", ".join(versions))
+    yield Check("training", "ok", ", ".join(versions))
 
 
 def _findings(house: House) -> Iterator[Check]:
@@ -225,3 +223,16 @@ def _findings(house: House) -> Iterator[Check]:
             yield Check(name, "ok", "work")
         else:
             yield Check(name, "note", f"crash here and are off ({each.reason})", _REBUILD)
+
+
+_CHECKS: dict[str, Callable[[House], Iterator[Check]]] = {
+    "programs": _versions,
+    "places": _places,
+    "disk": _disk,
+    "privacy": _permissions,
+    "database": _database,
+    "model": _model,
+    "engine": _engine,
+    "adapter": _adapter,
+    "training": _training,
+}

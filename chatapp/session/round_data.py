@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
+from chatapp.core.paths import expanded
 from chatapp.core.types import Group, Turn
 from chatapp.preferences.formats.load import load
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
@@ -39,7 +40,7 @@ _SAMPLING = replace(UNFILTERED, seed=1)
 
 def groups_of(files: Sequence[Path]) -> list[Group]:
     """The judgements in files of any format that `rankings import` reads. Errors: `FormatError`."""
-    return [group for file in files for group in load(file.expanduser()).groups]
+    return [group for file in files for group in load(expanded(file)).groups]
 
 
 def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
@@ -95,7 +96,7 @@ def mix_of(
     """General dialogue as `parted` gives it: of `file`, or of what is shipped. That speaks as the guide does,
     so another base gives its own replies to the same openings."""
     if file is not None:
-        found = read_dialogues(file.expanduser())
+        found = read_dialogues(expanded(file))
         if not found:
             raise TrainingError(f"{file.name} holds no conversation", "one object a line with `messages`")
         return parted(found)

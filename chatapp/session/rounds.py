@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import EngineDied, TrainingError
-from chatapp.core.paths import embedded_model, replay_dialogues
+from chatapp.core.paths import embedded_model, expanded, replay_dialogues
 from chatapp.engine.base import AdapterSpec, ModelInfo
 from chatapp.engine.cache import sha256
 from chatapp.engine.gguf import read_header
@@ -80,8 +80,8 @@ class Round:
             self._spec.path.absolute(),
             found,
             settings_for(seed, house.sampling(self._spec), max_memory, found),
-            tuple(str(each.expanduser().absolute()) for each in data),
-            None if mix is None else str(mix.expanduser().absolute()),
+            tuple(str(expanded(each).absolute()) for each in data),
+            None if mix is None else str(expanded(mix).absolute()),
         )
 
     @property

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import EngineError, ModelError, NotFound
-from chatapp.core.paths import Paths, embedded_model, find_paths
+from chatapp.core.paths import Paths, embedded_model, expanded, find_paths
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings, load_settings
 from chatapp.core.types import Adapter, Sampling
@@ -47,6 +47,11 @@ class House:
         """The user's own folders and settings. Errors: `SettingsError`."""
         paths = find_paths()
         return cls(paths, load_settings(paths.settings))
+
+    @classmethod
+    def with_defaults(cls) -> House:
+        """The user's own folders, and settings as the program has them."""
+        return cls(find_paths(), Settings())
 
     @classmethod
     def demo(cls) -> House:
@@ -153,7 +158,7 @@ class House:
         if wanted == "active":
             active = adapters.active(self.model_sha256(spec))
             return None if active is None else self._registered(active)
-        file = Path(wanted).expanduser()
+        file = expanded(wanted)
         if file.is_file() and not re.fullmatch("r[0-9]+", wanted):
             return self._from_file(file, spec)
         found = adapters.get(wanted)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatapp.core.paths import expanded
 from chatapp.tui.snapshot import Snapshot
 from chatapp.tui.widgets.heading import author
 
 
 def write_markdown(file: str, shown: Snapshot) -> Path:
     """Write what is on the screen. Never replaces a file: `FileExistsError`."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     title = shown.conversation.title if shown.conversation else ""
     parts = [f"# {title or 'Conversation'}"]
     for item in shown.items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from chatapp.core.types import Adapter
 from chatapp.engine import probe
 from chatapp.store.database import open_store
 from tests.cli.conftest import Cli
+from tests.cli.test_program import program
 
 
 def test_doctor_tries_the_real_things(cli: Cli) -> None:
@@ -84,3 +86,47 @@ def test_doctor_says_how_to_build_llama_cpp_where_its_kernels_crash(cli: Cli) ->
     out = cli._invoke(("doctor",), None).stdout
     assert "note   fast kernels, Q4_K_M: crash here and are off (the engine was killed (SIGSEGV))" in out
     assert "CMAKE_ARGS=" in out
+
+
+@pytest.mark.parametrize(
+    ("home", "config", "environment", "broken"),
+    [
+        ("file/home", None, {}, {"config.toml", "database file", "database", "engine", "adapter"}),
+        ("home", "n_ctx = [", {}, {"config.toml"}),
+        ("home", b"\xff\xfe", {}, {"config.toml"}),
+        ("home", None, {"CHATAPP_THREADS": "x"}, {"config.toml"}),
+    ],
+)
+def test_doctor_looks_at_everything_where_something_is_broken(
+    tmp_path: Path,
+    home: str,
+    config: str | bytes | None,
+    environment: dict[str, str],
+    broken: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    if config is not None:
+        (tmp_path / home / "config").mkdir(parents=True)
+        text = config if isinstance(config, bytes) else config.encode()
+        (tmp_path / home / "config" / "config.toml").write_bytes(text)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = program(tmp_path / home, "doctor", "--json")
+    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1 and done.stderr == ""
+    assert broken <= {name for name, each in found.items() if each["status"] == "broken"}
+    assert found["model"]["status"] == "ok"
+    if "engine" not in broken:
+        assert found["engine"]["status"] == found["database"]["status"] == "ok"
+    shown = program(tmp_path / home, "doctor").stdout
+    assert all(f"BROKEN {name}: " in shown for name in broken)
+
+
+def test_doctor_goes_on_after_what_nobody_foresaw(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr("chatapp.store.database.Store.integrity", lambda store: fail())
+    out = cli._invoke(("doctor",), None).stdout
+    assert "BROKEN database: RuntimeError: surprise" in out and "ok     model: guide" in out

@@ -6,10 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chatapp.store.database import open_store
+from tests.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,3 +123,67 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path) -> None:
         prompt, reply = store.conversations.path(1)
     assert (prompt.text, reply.finish_reason) == ("Do not lose this", "cancelled")
     assert reply.text.strip() == (shown + rest).decode().strip()
+
+
+def test_ctrl_c_in_the_first_moment_is_silent() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from chatapp.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"")
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"chatapp": "chatapp.__main__:main"}
+
+
+def test_what_the_locale_cannot_encode_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(tmp_path / "data" / "chatapp.db") as store:
+        store.conversations.create("“é” 京")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1:strict")
+    done = subprocess.run(
+        [sys.executable, "-m", "chatapp", "history", "list"],
+        cwd=ROOT,
+        env={**os.environ, "CHATAPP_HOME": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("latin-1").split("\t")[1] == "?é? ?"
+
+
+def test_a_closed_standard_output_is_said(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m chatapp history path >&-',
+        shell=True,
+        cwd=ROOT,
+        env={**os.environ, "CHATAPP_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output is closed\nhint: ")
+
+
+def test_what_the_system_refuses_is_told_in_two_lines(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    long = "a" * 300
+    for args, said in (
+        (("models", "info", f"{long}/x"), f"cannot read or write {long}/x: File name too long"),
+        (("models", "add", f"{long}.gguf"), "File name too long"),
+        (("ask", "hi", "-a", f"{long}/x"), "File name too long"),
+        (("models", "info", "~nosuch/x"), "no model '~nosuch/x'"),
+        (("history", "export", "-o", ""), "Is a directory"),
+        (("history", "backup", str(tmp_path / "file" / "folder" / "x")), "Not a directory"),
+        (("rankings", "export", str(tmp_path / "file" / "x.jsonl")), "Not a directory"),
+    ):
+        error = cli.fails(*args)
+        assert said in error and "Errno" not in error
+        assert [line.split(":")[0] for line in error.splitlines()] == ["error", "hint"]
+    home = program(tmp_path / "file" / "home", "ask", "hi")
+    assert home.returncode == 1 and "Not a directory" in home.stderr and "Errno" not in home.stderr

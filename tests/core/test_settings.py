@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.core.errors import SettingsError
+from chatapp.core.errors import FileError, SettingsError
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings, load_settings
 
@@ -69,3 +69,10 @@ def test_the_readme_shows_every_setting_with_its_default() -> None:
     assert sampling.pop("seed") is None and "# seed = " in text
     assert {**shown.pop("sampling"), "stop": ()} == sampling
     assert shown == usual
+
+
+def test_folders_that_cannot_be_made_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"cannot make the folder .*: Not a directory"):
+        find_paths({"CHATAPP_HOME": str(tmp_path / "file" / "home")}).make()
+    assert find_paths({"CHATAPP_HOME": "~nosuch"}).data == Path("~nosuch/data").absolute()
