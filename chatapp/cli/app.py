@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -30,6 +30,7 @@ class ChatByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = _debug_first(args)
+        after_resume = args[args.index("--resume") + 1 :][:1] if "--resume" in args else []
         if next((each for each in args if not each.startswith("-")), None) not in self.commands:
             args = with_optional_value(args, frozenset({"--resume"}), "last")
         _, words, _ = self.make_parser(ctx).parse_args(list(args))
@@ -38,6 +39,11 @@ class ChatByDefault(TyperGroup):
         if words and (is_text or words[0] not in self.commands):
             if not is_text and len(words) == 1:
                 self._refuse_typo(words[0])
+                if words == after_resume and len(words[0].split()) == 1:
+                    _refuse(
+                        f"{words[0]!r} is no id of a conversation",
+                        f"to send it as a message: chatapp --resume last {words[0]}",
+                    )
             ctx.allow_interspersed_args = True
             super().parse_args(ctx, args)
             ctx.meta[_TEXT] = " ".join([*ctx._protected_args, *ctx.args])
@@ -48,13 +54,10 @@ class ChatByDefault(TyperGroup):
     def _refuse_typo(self, word: str) -> None:
         close = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.75)
         if close:
-            tell(
-                UsageError(
-                    f"no command {word!r}; did you mean {close[0]!r}?",
-                    f"to send it as a message: chatapp -- {word}",
-                )
+            _refuse(
+                f"no command {word!r}; did you mean {close[0]!r}?",
+                f"to send it as a message: chatapp -- {word}",
             )
-            raise typer.Exit(2)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -64,6 +67,11 @@ class ChatByDefault(TyperGroup):
                 raise
             tell(_in_words(error))
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+
+
+def _refuse(problem: str, hint: str) -> NoReturn:
+    tell(UsageError(problem, hint))
+    raise typer.Exit(2)
 
 
 def _debug_first(args: list[str]) -> list[str]:
@@ -163,6 +171,8 @@ def chat(
     from chatapp.tui.app import ChatApp
 
     where = None if resume is None else conversation_of(house, resume).id
+    if where is not None:
+        house.store().conversations.require_open(where)
     chat_app = ChatApp(house, first_message=ctx.meta.get(_TEXT), resume=where)
     chat_app.run()
     raise typer.Exit(chat_app.return_code or 0)

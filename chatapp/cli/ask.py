@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,11 +31,19 @@ if TYPE_CHECKING:
     from chatapp.session.wiring import House
 
 
+_CONTINUE = frozenset({"-c", "--continue"})
+
+
 class AskCommand(TyperCommand):
     """Takes `--continue` with and without an id."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, with_optional_value(args, frozenset({"-c", "--continue"}), "last"))
+        for option, word in pairwise(args[: args.index("--")] if "--" in args else args):
+            if option in _CONTINUE and re.fullmatch(r"\d\S*", word) and not word.isdigit():
+                raise UsageError(
+                    f"{word!r} is not an id", f"as a part of the text: chatapp ask -c last {word} ..."
+                )
+        return super().parse_args(ctx, with_optional_value(args, _CONTINUE, "last"))
 
 
 def ask(

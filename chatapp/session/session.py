@@ -99,11 +99,12 @@ class Session:
             self.store.conversations.set_system(self._conversation, text)
 
     def open(self, conversation: int | None) -> None:
-        """Go on with a stored conversation; None begins a new one. Errors: `NotFound`."""
+        """Go on with a conversation; None begins a new one. Errors: `NotFound`, also for a deleted one."""
         if conversation is None:
             self.new()
             return
-        self._conversation = self.store.conversations.get(conversation).id
+        self.store.conversations.require_open(conversation)
+        self._conversation = conversation
         self._undo = UndoStack()
 
     def new(self, system: str | None = None) -> None:

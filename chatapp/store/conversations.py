@@ -21,6 +21,15 @@ _CONVERSATION = """
 """
 
 
+def refuse_deleted(connection: Connection, conversation: int) -> None:
+    """Errors: `NotFound` with the way back."""
+    if connection.row("SELECT id FROM conversations WHERE id = ? AND deleted IS NOT NULL", (conversation,)):
+        raise NotFound(
+            f"conversation {conversation} was deleted",
+            f"bring it back: `chatapp history restore {conversation}`",
+        )
+
+
 class Conversations:
     """Every method that changes something is one transaction. Missing ids raise `NotFound`."""
 
@@ -43,6 +52,11 @@ class Conversations:
         return rows.conversation(
             self._connection.rows(f"{_CONVERSATION} conversations WHERE id = ?", (id,))[0]
         )
+
+    def require_open(self, id: int) -> None:
+        """Errors: `NotFound` also where it was deleted: nothing is added to what nobody sees."""
+        self._check_exists(id)
+        refuse_deleted(self._connection, id)
 
     def list(self, limit: int | None = None, deleted: bool = False) -> builtins.list[Conversation]:
         """Those that are there (or, with `deleted`, those that were deleted), last changed first."""

@@ -11,6 +11,7 @@ from chatapp.core.errors import NotFound, UsageError
 from chatapp.core.types import Demonstration, Ranking, Thumb, Tiers
 from chatapp.store import rows
 from chatapp.store.connection import Connection, Row, now, storable
+from chatapp.store.conversations import refuse_deleted
 
 
 class Rankings:
@@ -35,7 +36,8 @@ class Rankings:
         """Append one ranking of finished replies to `prompt`.
 
         Errors: `UsageError` where a reply does not answer `prompt`, is unfinished or deleted, stands twice,
-        is ranked and was not shown, or where `all_bad` and `tiers` contradict each other.
+        is ranked and was not shown, or where `all_bad` and `tiers` contradict each other; `NotFound` where
+        the conversation was deleted.
         """
         with self._connection.transaction():
             self._check(prompt, shown, tiers, all_bad)
@@ -174,6 +176,7 @@ class Rankings:
             raise UsageError(f"reply {min(unseen)} is ranked and was not shown")
         for reply in shown:
             self._answer(reply, prompt)
+        refuse_deleted(self._connection, self._message(prompt)["conversation"])
 
     def _answer(self, reply: int, prompt: int) -> Row:
         """The row of a finished reply to `prompt`."""

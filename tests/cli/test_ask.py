@@ -180,3 +180,28 @@ def test_demo_touches_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert result.exit_code == 0
     assert result.stdout.strip()
     assert not cli.home.exists()
+
+
+def test_a_mistyped_id_is_no_text(cli: Cli) -> None:
+    cli.run("ask", "one")
+    assert "'99x' is not an id" in cli.fails("ask", "-c", "99x", "hello", code=2)
+    assert len(cli.json("history", "show", "1")["messages"]) == 2
+    cli.run("ask", "-c", "3 dogs?")
+    cli.run("ask", "-c", "last", "99x", "hello")
+    assert cli.engine.requests[-1].turns[-1].text == "99x hello"
+    cli.run("ask", "--", "-c", "99x")
+    assert cli.engine.requests[-1].turns[-1].text == "-c 99x"
+
+
+def test_nothing_is_added_to_a_deleted_conversation(cli: Cli) -> None:
+    scripted(cli, "a", "b")
+    cli.run("ask", "-n", "2", "one")
+    cli.run("history", "delete", "1")
+    error = cli.fails("ask", "-c", "1", "two")
+    assert error == "error: conversation 1 was deleted\nhint: bring it back: `chatapp history restore 1`\n"
+    for order in (("--order", "2>3"), ("--all-bad",)):
+        assert "conversation 1 was deleted" in cli.fails("rankings", "add", "--prompt", "1", *order)
+    assert [each["text"] for each in cli.json("history", "show", "1")["messages"]] == ["one", "a", "b"]
+    cli.run("history", "restore", "1")
+    cli.run("rankings", "add", "--prompt", "1", "--order", "2>3")
+    cli.run("ask", "-c", "1", "two")

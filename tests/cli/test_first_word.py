@@ -43,16 +43,26 @@ def test_the_chat_gets_its_first_message_and_flags(cli: Cli, monkeypatch: pytest
     cli.run("ask", "stored")
     cli.run("--resume", "last", "go on")
     cli.run("--resume", "1")
-    cli.run("--resume", "hello")
+    cli.run("--resume", "last", "hello")
+    cli.run("--resume", "hello there")
+    cli.run("--resume", "hello", "there")
     cli.run("--", "--help")
     assert opened == [
         ("other", "Be brief.", {"first_message": "What now", "resume": None}),
         ("guide", "", {"first_message": "go on", "resume": 1}),
         ("guide", "", {"first_message": None, "resume": 1}),
         ("guide", "", {"first_message": "hello", "resume": 1}),
+        ("guide", "", {"first_message": "hello there", "resume": 1}),
+        ("guide", "", {"first_message": "hello there", "resume": 1}),
         ("guide", "", {"first_message": "--help", "resume": None}),
     ]
     assert "no conversation 8" in cli.fails("--resume", "8")
+    assert "to send it as a message: chatapp --resume last abc" in cli.fails("--resume", "abc", code=2)
+    cli.run("history", "delete", "1")
+    assert "conversation 1 was deleted\nhint: bring it back: `chatapp history restore 1`" in cli.fails(
+        "--resume", "1"
+    )
+    assert len(opened) == 7
 
 
 def test_options_with_and_without_a_value() -> None:
