@@ -28,6 +28,11 @@ def share(wins: Wins) -> tuple[float, float, float] | None:
     if not n:
         return None
     p = (wins.a + wins.ties / 2) / n
+    return p, *wilson(p, n)
+
+
+def wilson(p: float, n: int) -> tuple[float, float]:
+    """The 95% interval of a share `p` of `n`; it has a width also where all or none are of the kind."""
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return p, middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)

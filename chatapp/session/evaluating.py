@@ -17,6 +17,7 @@ from chatapp.core.paths import embedded_model, replay_dialogues
 from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.engine.cache import sha256
 from chatapp.engine.tuning import TuningClient
+from chatapp.preferences.wins import wilson
 from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
 from chatapp.session.round_result import json_safe
 from chatapp.session.run_folder import Dialogue
@@ -115,7 +116,9 @@ class Evaluation:
             figures["pair_accuracy"] = {
                 "adapter": _over_keys(marks[0], rows),
                 "against": _over_keys(marks[1], rows),
-                "difference": _over_keys([a - b for a, b in zip(*marks, strict=True)], rows),
+                "difference": evaluate.lead(
+                    [a - b for a, b in zip(*marks, strict=True)], [row.key for row in rows]
+                ),
             }
             figures["change_accuracy"] = {"adapter": _over_keys(_marks(change, rows), rows)}
         if (reward := self._reward()) is not None:
@@ -188,8 +191,7 @@ class Evaluation:
         for name, side in sides.items():
             found = evaluate.jackknife(self._drawn(side, prompts), _behaviour)
             for what, figure in found.items():
-                if what != "words":
-                    figure = replace(figure, low=max(0.0, figure.low), high=min(1.0, figure.high))
+                figure = figure if what == "words" else _of_share(figure)
                 figures.setdefault(what, {})[name] = figure
         return self._report("behaviours", len(prompts), "prompts", figures)
 
@@ -283,9 +285,17 @@ def _marks(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> lis
     return pair_accuracy(scores, rows)
 
 
-def _over_keys(values: Sequence[float], rows: Sequence[RankingRow]) -> Figure:
-    """Mean of one value a ranking; whole conversations are resampled."""
-    return _figure_over_keys(values, [row.key for row in rows], evaluate.mean)
+def _over_keys(marks: Sequence[float], rows: Sequence[RankingRow]) -> Figure:
+    """Mean of one mark a ranking."""
+    return evaluate.agreement(marks, [row.key for row in rows])
+
+
+def _of_share(figure: Figure) -> Figure:
+    """Within 0 and 1; where no prompt differs from another, as wide as Wilson's interval."""
+    low, high = figure.low, figure.high
+    if math.isclose(low, high):
+        low, high = wilson(figure.value, figure.n)
+    return replace(figure, low=max(0.0, min(low, figure.value)), high=min(1.0, max(high, figure.value)))
 
 
 def _figure_over_keys(

@@ -119,17 +119,36 @@ def mean_figure(values: Sequence[float]) -> Figure:
     return bootstrap(values, mean)
 
 
-def agreement(marks: Sequence[float]) -> Figure:
+def agreement(marks: Sequence[float], keys: Sequence[str] = ()) -> Figure:
     """The mean of `marks`, shares of comparisons that came out right: give or take 1.96 standard deviations
-    of what guessing would give, where each mark is as likely as its opposite.
+    of what guessing would give, where each mark is as likely as its opposite; those of one conversation
+    (equal `keys`) together, where that is wider.
 
     A resample of three marks that are all 1 has no width; guessing gives them one time in eight.
     """
     if not marks:
         return UNKNOWN
     value = mean(marks)
-    error = math.sqrt(math.fsum((each - 0.5) ** 2 for each in marks)) / len(marks)
+    error = math.sqrt(_squares([each - 0.5 for each in marks], keys)) / len(marks)
     return Figure(value, max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error), len(marks))
+
+
+def lead(differences: Sequence[float], keys: Sequence[str] = ()) -> Figure:
+    """The mean of differences between two sides' marks, as `agreement` has it where each difference is as
+    likely as its opposite. Half a comparison more for either side stands for what so few did not show."""
+    if not differences:
+        return UNKNOWN
+    value = mean(differences)
+    error = math.sqrt(_squares(differences, keys) + 1) / len(differences)
+    return Figure(value, max(-1.0, value - 1.96 * error), min(1.0, value + 1.96 * error), len(differences))
+
+
+def _squares(leads: Sequence[float], keys: Sequence[str]) -> float:
+    """The sum of the squares, of each alone or of those with one key together, whichever is more."""
+    together: dict[str, float] = {}
+    for each, key in zip(leads, keys, strict=False):
+        together[key] = together.get(key, 0.0) + each
+    return max(math.fsum(each**2 for each in own) for own in (leads, together.values()))
 
 
 # Wins

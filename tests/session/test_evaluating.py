@@ -45,6 +45,11 @@ def test_preferences_of_a_file(house: House, tmp_path: Path) -> None:
     accuracy = report.figures["pair_accuracy"]
     assert accuracy["against"].value == 1.0 and accuracy["against"].n == 12
     assert accuracy["difference"].value == accuracy["adapter"].value - 1.0
+    # Twelve that all came out right are not certainty.
+    assert accuracy["against"].low < 0.8
+    assert all(
+        each.low < each.high for each in (*accuracy.values(), *report.figures["change_accuracy"].values())
+    )
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["suite"] == "preferences"
 
 
@@ -61,6 +66,7 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
             for side in ("adapter", "against"):
                 figure = behaviours.figures[name][side]
                 assert figure.low <= figure.value <= figure.high and figure.n == asked
+                assert figure.low < figure.high
         with pytest.raises(TrainingError, match="no held-out ranking"):
             evaluation.run("preferences")
 

@@ -156,3 +156,13 @@ def test_losses_of_dialogue() -> None:
     found = evaluate.losses(model, rows)
     assert [n for _, n in found] == [2, 3]
     assert found[0][0] == pytest.approx(2 * math.log(260), rel=0.3)
+
+
+def test_equal_marks_say_no_more_than_guessing_would() -> None:
+    assert evaluate.agreement([1.0] * 4) == Figure(1.0, pytest.approx(1 - 1.96 / 4), 1.0, 4)  # type: ignore[arg-type]
+    # Of one conversation all four are right or wrong together.
+    assert evaluate.agreement([1.0] * 4, ["a"] * 4).low == pytest.approx(1 - 1.96 / 2)
+    assert evaluate.agreement([1.0, 0.0], ["a", "a"]).low == evaluate.agreement([1.0, 0.0]).low < 0.5
+    alike = evaluate.lead([0.0] * 10)
+    assert (alike.value, alike.low, alike.high) == (0.0, pytest.approx(-0.196), pytest.approx(0.196))
+    assert evaluate.lead([1.0] * 3).low < 0 < evaluate.lead([1.0] * 30).low
