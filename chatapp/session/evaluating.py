@@ -18,12 +18,12 @@ from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.engine.cache import sha256
 from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.wins import wilson
+from chatapp.session.learned_from import unlearned
 from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
 from chatapp.session.round_result import json_safe
 from chatapp.session.run_folder import Dialogue
 from chatapp.training import evaluate
 from chatapp.training.data import (
-    HELD_OUT,
     Data,
     RankingRow,
     SftRow,
@@ -79,12 +79,17 @@ class Evaluation:
         files: Sequence[Path] = (),
         model: str | None = None,
     ) -> None:
-        self._house, self._files = house, list(files)
+        self._house = house
+        self._groups = groups_of(files) if files else None
         self._spec = house.spec(model)
         self._adapter = house.adapter(adapter, self._spec)
         self._against = house.adapter(against, self._spec)
         if self._adapter is None:
-            raise UsageError("the base is in use: there is nothing to compare", "name one with --adapter")
+            if adapter is None:
+                raise UsageError("the base is in use: there is nothing to compare", "name one with --adapter")
+            raise UsageError(
+                "the base is what an adapter is measured against", f"--adapter {against} --against base"
+            )
         if self._against is not None and self._against.name == self._adapter.name:
             raise UsageError("two different sides can be compared", "name another one with --against")
         house.paths.make()
@@ -105,9 +110,10 @@ class Evaluation:
         side, notes = self._judgements()
         rows, thumbs = side.rankings, side.thumbs
         if not rows and not thumbs:
-            raise TrainingError(
-                "there is no held-out ranking to measure on", "rank some more, or name a file with --data"
+            hint = (
+                "rank some more, or name a file with --data" if self._groups is None else "name another file"
             )
+            raise TrainingError("; ".join(("there is no held-out ranking to measure on", *notes)), hint)
         figures: dict[str, dict[str, Figure]] = {}
         if rows:
             ours, theirs = (self._replies(each, rows) for each in (self._adapter, self._against))
@@ -136,15 +142,17 @@ class Evaluation:
     def _judgements(self) -> tuple[Side, tuple[str, ...]]:
         self._load()
         limit = min(512, self._engine.info.n_ctx if self._engine.info else 512)
-        if not self._files:
+        if self._groups is None:
             return self._own().held_out, ()
-        groups = groups_of(self._files)
-        whole = build(groups, self._engine, max_tokens=limit, share=0.0)
-        known = {each.data_sha256 for each in self._house.store().adapters.list(deleted=True)}
-        if whole.sha256 not in known:
-            return whole.train, ()
-        part = build(groups, self._engine, max_tokens=limit, share=HELD_OUT)
-        return part.held_out, ("an adapter was trained on this: only the held-out part of it counts",)
+        names = [each.name for each in (self._adapter, self._against) if each is not None]
+        fresh = unlearned(self._groups, names, self._house.store().adapters, self._house.paths.runs)
+        notes: tuple[str, ...] = ()
+        if left_out := len(self._groups) - len(fresh.groups):
+            notes = (f"left out {left_out} judgements of {len(self._groups)}: they were trained on",)
+        if fresh.unknown:
+            unknown = ", ".join(fresh.unknown)
+            notes += (f"what {unknown} learned from is not known here: it may be among these",)
+        return build(fresh.groups, self._engine, max_tokens=limit, share=0.0).train, notes
 
     def _own(self) -> Data:
         if self._data is None:

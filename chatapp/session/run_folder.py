@@ -141,10 +141,13 @@ class RunFolder:
             self._write(f"{name}.jsonl", _lines({"messages": messages(each)} for each in dialogues))
 
     def read_input(self) -> RoundInput:
-        groups = self.path / "groups.jsonl"
-        found = load(groups, "rankings").groups if groups.stat().st_size else []
         rest = {name: read_dialogues(self.path / f"{name}.jsonl") for name in ("prompts", "mix", "untouched")}
-        return RoundInput(found, **rest)
+        return RoundInput(self.groups(), **rest)
+
+    def groups(self) -> list[Group]:
+        """The judgements that the run began with. Errors: `OSError` where they are not there."""
+        file = self.path / "groups.jsonl"
+        return load(file, "rankings").groups if file.stat().st_size else []
 
     def _write(self, name: str, text: str) -> None:
         new = self.path / f"{name}.new"

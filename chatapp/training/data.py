@@ -103,6 +103,14 @@ def is_held_out(key: str, share: float = HELD_OUT) -> bool:
     return int(hashlib.sha256(f"held out {key}".encode()).hexdigest()[:8], 16) < share * 2**32
 
 
+def digest(groups: Iterable[Group]) -> str:
+    """SHA-256 of everything that is said in `groups`."""
+    found = hashlib.sha256()
+    for group in groups:
+        found.update(repr((group.prompt, group.replies, group.tiers, group.all_bad)).encode())
+    return found.hexdigest()
+
+
 def build(
     groups: Iterable[Group],
     encoder: Encoder,
@@ -113,13 +121,12 @@ def build(
 ) -> Data:
     """Encode `groups` and split them by conversation. Rows of more than `max_tokens` tokens lose old turns
     first, then are left out (`too_long`). `weight` is how much a ranking counts."""
-    digest = hashlib.sha256()
-    data = Data(Side(), Side(), "")
+    groups = list(groups)
+    data = Data(Side(), Side(), digest(groups))
     said: Counter[tuple[str, str, str]] = Counter()
     seen: set[str] = set()
     earlier: dict[int, list[Ids]] = {id(data.train): [], id(data.held_out): []}
     for group in groups:
-        digest.update(repr((group.prompt, group.replies, group.tiers, group.all_bad)).encode())
         key = split_key(group.prompt)
         side = data.held_out if is_held_out(key, share) else data.train
         same = repr((group.prompt, sorted(each.text for each in group.replies), _order(group)))
@@ -137,7 +144,6 @@ def build(
         _place(group, key, encoded, side, data, weight(group))
         earlier[id(side)] += _earlier(group.prompt, encoder, max_tokens)
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
-    data.sha256 = digest.hexdigest()
     for side in (data.train, data.held_out):
         side.rankings += _from_thumbs(side.thumbs)
         prompts = [row.prompt for row in side.rankings] + [row.prompt for row in side.thumbs]

@@ -48,11 +48,27 @@ def write_random_adapter(
     return path
 
 
-def register(house: House, name: str, parent: str | None = None, seed: int | None = None) -> Adapter:
+def register(
+    house: House,
+    name: str,
+    parent: str | None = None,
+    seed: int | None = None,
+    run: str = "run",
+    data_sha256: str = "data",
+) -> Adapter:
     """An adapter as a training leaves it: its file and its row."""
     number = int(name.removeprefix("r"))
     write_random_adapter(house.paths.adapters / name / "adapter.gguf", number if seed is None else seed)
     made = Adapter(
-        name, "rloo", "guide", guide_sha256(), parent, 1_700_000_000.0 + number, True, "better", "run", "data"
+        name,
+        "rloo",
+        "guide",
+        guide_sha256(),
+        parent,
+        1_700_000_000.0 + number,
+        True,
+        "better",
+        run,
+        data_sha256,
     )
     return house.store().adapters.add(made)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chatapp.core.errors import TrainingError, UsageError
+from chatapp.core.errors import FormatError, TrainingError, UsageError
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.preferences.formats import rankings
+from chatapp.preferences.formats.load import load
 from chatapp.session.evaluating import Evaluation
+from chatapp.session.learned_from import Fresh, unlearned
+from chatapp.session.run_folder import RoundInput, RunFolder
 from chatapp.session.wiring import House
 from chatapp.training import evaluate
+from chatapp.training.data import digest, is_held_out, split_key
 from chatapp.training.settings import Settings as TrainingSettings
 from tests.session.guide_adapters import register
 
@@ -53,6 +58,39 @@ def test_preferences_of_a_file(house: House, tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["suite"] == "preferences"
 
 
+def test_what_was_trained_on_is_left_out_of_a_file(house: House, tmp_path: Path) -> None:
+    """r3 was trained on top of r2, and r2 on a part of the file; a part of that part was held out."""
+    file = file_of(tmp_path)
+    groups = load(file).groups
+    ranked_before, later = groups[:8], groups[8:]
+    trained = [each for each in ranked_before if not is_held_out(split_key(each.prompt))]
+    assert 0 < len(trained) < 8
+    run = RunFolder.new(house.paths.runs)
+    run.write_input(RoundInput(ranked_before, [], [], []))
+    register(house, "r2", run=run.name)
+    register(house, "r3", parent="r2", run=run.name)
+    with Evaluation(house, adapter="r3", files=[file]) as evaluation:
+        report = evaluation.run("preferences")
+    assert report.n == 12 - len(trained)
+    assert report.notes == (f"left out {len(trained)} judgements of 12: they were trained on",)
+    # Where the run is gone, the digest knows the whole of what it was, and of nothing else.
+    shutil.rmtree(run.path)
+    register(house, "r4", data_sha256=digest(groups))
+    adapters, runs = house.store().adapters, house.paths.runs
+    held_out = [each for each in groups if is_held_out(split_key(each.prompt))]
+    assert unlearned(groups, ["r4"], adapters, runs) == Fresh(held_out, ())
+    assert unlearned(later, ["r4", "r3", "mine/lora.gguf"], adapters, runs) == Fresh(
+        later, ("mine/lora.gguf", "r2", "r3", "r4")
+    )
+    file.write_text("".join(json.dumps(row) + "\n" for row in rankings.rows(trained)))
+    register(house, "r5", data_sha256=digest(trained))
+    with (
+        Evaluation(house, adapter="r5", files=[file]) as evaluation,
+        pytest.raises(TrainingError, match="they were trained on"),
+    ):
+        evaluation.run("preferences")
+
+
 def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
     with Evaluation(house, adapter="r1") as evaluation:
         perplexity = evaluation.run("perplexity").figures["perplexity"]
@@ -76,6 +114,11 @@ def test_two_different_sides_are_needed(house: House) -> None:
         Evaluation(house)
     with pytest.raises(UsageError, match="two different"):
         Evaluation(house, adapter="r1", against="r1")
+    with pytest.raises(UsageError, match="measured against") as error:
+        Evaluation(house, adapter="base", against="r1")
+    assert error.value.hint == "--adapter r1 --against base"
+    with pytest.raises(FormatError, match="cannot read"):
+        Evaluation(house, files=[Path("nowhere.jsonl")])
 
 
 def test_figures_by_hand() -> None:
