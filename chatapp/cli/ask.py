@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from chatapp.session.wiring import House
 
 
+_LONGEST = 16 << 20
+"""Bytes that are read from a pipe."""
 _CONTINUE = frozenset({"-c", "--continue"})
 
 
@@ -161,8 +163,9 @@ def ask(
         from chatapp.session.scoring import Scoring
 
         Scoring(session, house.paths.adapters).require()
+    session.require_fit(message)
     prompt = session.begin(message)
-    plain = not as_json and not extract
+    plain, saved = not as_json and not extract, not no_save and not demo
     scored = None if best is None else _best(house, session, prompt, best, sampling)
     if scored is None:
         replies = _replies(session, prompt, alternatives, sampling, stream=plain)
@@ -174,7 +177,7 @@ def ask(
     if len(replies) < alternatives:
         note(f"note: {len(replies)} of {alternatives}: the others repeated one of these or were empty")
     if as_json:
-        found = _as_json(house, prompt, replies, saved=not no_save)
+        found = _as_json(prompt, replies, saved)
         say_json(found if scored is None else {**found, "scores": list(scored.scores)})
     elif extract:
         say(_first_code_block(replies[0].text))
@@ -182,14 +185,20 @@ def ask(
         say(replies[0].text)
     elif alternatives > 1:
         for place, reply in enumerate(replies, start=1):
-            say(f"{place}. (message {reply.id})\n{reply.text.strip()}\n")
+            id = f" (message {reply.id})" if saved else ""
+            say(f"{place}.{id}\n{reply.text.strip()}\n")
 
 
 def _message(text: str) -> str:
-    """TEXT after what is piped in. Errors: `UsageError` when there is neither."""
+    """TEXT after what is piped in. Errors: `UsageError` for neither, `ChatappError` for too much."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+        read = sys.stdin.buffer.read(_LONGEST + 1)
+        if len(read) > _LONGEST:
+            raise ChatappError(
+                f"more than {_LONGEST >> 20} MiB were piped in", "no model takes so much at once"
+            )
+        piped = read.decode("utf-8", "replace").strip()
     whole = "\n\n".join(part for part in (piped, text.strip()) if part)
     if not whole:
         raise UsageError("there is nothing to ask", 'give a text: chatapp ask "…", or pipe one in')
@@ -246,7 +255,7 @@ def _closable(updates: Iterator[Any]) -> Any:
     return updates
 
 
-def _as_json(house: House, prompt: Message, replies: list[Message], saved: bool) -> dict[str, Any]:
+def _as_json(prompt: Message, replies: list[Message], saved: bool) -> dict[str, Any]:
     sources = [reply.provenance for reply in replies if reply.provenance is not None]
     return {
         "conversation": prompt.conversation if saved else None,

@@ -55,7 +55,7 @@ class EngineDied(EngineError):
 class PromptTooLong(EngineError):
     """The last turn alone does not fit into n_ctx."""
 
-    hint = "shorten the message or raise n_ctx in config.toml"
+    hint = "shorten the message"
 
 
 class FileError(ChatappError):

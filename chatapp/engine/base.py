@@ -146,6 +146,16 @@ class Sample:
     finish_reason: FinishReason
 
 
+def how_to_fit(n_ctx: int, n_ctx_train: int, max_tokens: int = 0) -> str:
+    """What helps a prompt that is too long: a hint. `max_tokens` at which it would fit; 0 where none does."""
+    ways = ["shorten the message"]
+    if max_tokens:
+        ways.append(f"have a shorter reply (--max-tokens {max_tokens}, or max_tokens in config.toml)")
+    if n_ctx_train > n_ctx:
+        ways.append(f"raise n_ctx in config.toml (the model takes up to {n_ctx_train})")
+    return ", or ".join(ways)
+
+
 class Engine(Protocol):
     """What writes replies. Every method may raise `EngineError`, `EngineDied` or `ModelError`."""
 

@@ -6,6 +6,7 @@ decode, and ends the process when the parent is gone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -33,6 +34,7 @@ from chatapp.engine.base import (
     Request,
     Sample,
     Started,
+    how_to_fit,
 )
 
 if TYPE_CHECKING:
@@ -290,7 +292,11 @@ class Worker:
             self._n_ctx - min(wanted, self._n_ctx // 2),
             self._cells - min(wanted * request.lanes, self._cells // 2),
         )
-        prompt = self._prompter.fit(request.turns, limit)
+        try:
+            prompt = self._prompter.fit(request.turns, limit)
+        except PromptTooLong as error:
+            error.hint = self._how_to_fit(request)
+            raise
         job = Job(
             ids=prompt.ids,
             sampling=replace(request.sampling, max_tokens=wanted),
@@ -309,6 +315,14 @@ class Worker:
                     self.send(messages.DeltaEvent(id, event))
                 case LaneDone():
                     self.send(messages.LaneDoneEvent(id, event))
+
+    def _how_to_fit(self, request: Request) -> str:
+        assert self._prompter is not None and self._model is not None
+        reserved = 0
+        with contextlib.suppress(PromptTooLong):
+            taken = len(self._prompter.fit(request.turns, self._n_ctx - 1).ids)
+            reserved = min(self._n_ctx - taken, (self._cells - taken) // request.lanes)
+        return how_to_fit(self._n_ctx, self._model.n_ctx_train, reserved)
 
 
 def _failed(id: int, error: ChatappError) -> messages.Failed:

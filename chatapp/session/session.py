@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from chatapp.core.errors import UsageError
+from chatapp.core.errors import PromptTooLong, UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
-from chatapp.engine.base import AdapterSpec, Delta, Engine, ModelInfo, ModelSpec, Request
+from chatapp.engine.base import AdapterSpec, Delta, Engine, ModelInfo, ModelSpec, Request, how_to_fit
 from chatapp.session.alternatives import Sample, distinct_replies, hotter
 from chatapp.session.judging import rank_and_show
 from chatapp.session.rival import TwoWriters, rival_of
@@ -122,6 +122,19 @@ class Session:
         return [] if self._conversation is None else self.store.conversations.path(self._conversation)
 
     # Writing
+
+    def require_fit(self, text: str) -> None:
+        """Load the model and see whether it could take `text` as a prompt; nothing is stored.
+
+        Errors: `PromptTooLong`, `ModelError`, `EngineError`.
+        """
+        info = self.prepare()
+        tokens = self._engine.count([Turn("user", text)])
+        if tokens >= info.n_ctx:
+            raise PromptTooLong(
+                f"the message takes {tokens} tokens, and the context holds {info.n_ctx}",
+                how_to_fit(info.n_ctx, info.n_ctx_train),
+            )
 
     def begin(self, text: str) -> Message:
         """Store a prompt after the last message of the active path. Errors: `UsageError` when it is empty."""

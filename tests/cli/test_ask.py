@@ -205,3 +205,24 @@ def test_nothing_is_added_to_a_deleted_conversation(cli: Cli) -> None:
     cli.run("history", "restore", "1")
     cli.run("rankings", "add", "--prompt", "1", "--order", "2>3")
     cli.run("ask", "-c", "1", "two")
+
+
+def test_what_can_never_be_sent_is_not_stored(cli: Cli) -> None:
+    scripted(cli, "fine")
+    cli.run("ask", "one")
+    n_ctx = cli.engine.load(cli.house.spec()).n_ctx
+    for args in (("ask",), ("ask", "-c", "1"), ("ask", "--no-save")):
+        error = cli.fails(*args, input="word " * n_ctx)
+        assert f"error: the message takes {n_ctx + 3} tokens, and the context holds {n_ctx}" in error
+        assert "16 MiB were piped in" in cli.fails(*args, input="word " * (4 << 20))
+    assert [each["messages"] for each in cli.json("history", "list")] == [2]
+    cli.run("ask", input="word " * (n_ctx - 4))
+
+
+def test_what_is_not_saved_has_no_ids(cli: Cli) -> None:
+    scripted(cli, "left", "right")
+    cli.run("ask", "one")
+    for flag in ("--no-save", "--demo"):
+        assert cli.run("ask", flag, "-n", "2", "--seed", "0", "Where?") == "1.\nleft\n\n2.\nright\n\n"
+        said = cli.json("ask", flag, "Where?")
+        assert (said["conversation"], said["prompt"], said["replies"][0]["id"]) == (None, None, None)

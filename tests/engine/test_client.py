@@ -141,8 +141,21 @@ def test_the_oldest_turns_make_room(start: Start, tiny: Path) -> None:
     result = run(client, Request((*turns, Turn("user", "z")), Sampling(max_tokens=8)))
     assert result.started and result.started.dropped_turns > 0
     assert result.started.prompt_tokens <= result.started.n_ctx - 8
-    with pytest.raises(PromptTooLong):
+    with pytest.raises(PromptTooLong) as error:
         run(client, ask("x" * 600))
+    assert error.value.hint == "shorten the message"
+    with pytest.raises(PromptTooLong) as error:
+        run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=1000))
+    assert error.value.hint.startswith("shorten the message, or have a shorter reply (--max-tokens ")
+    fitting = int(error.value.hint.split("--max-tokens ")[1].split(",")[0])
+    run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting))
+    with pytest.raises(PromptTooLong):
+        run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting + 1))
+    with pytest.raises(PromptTooLong, match="at most") as error:
+        run(start(tiny, n_ctx=64), ask("x" * 600))
+    assert (
+        error.value.hint == "shorten the message, or raise n_ctx in config.toml (the model takes up to 512)"
+    )
     assert run(client, ask()).replies[0].done
 
 
