@@ -123,3 +123,17 @@ def test_what_is_no_preference_data_is_refused(cli: Cli, tmp_path: Path) -> None
     assert "cannot tell which format" in cli.fails("rankings", "import", str(file))
     assert cli.fails("rankings", "import", str(tmp_path / "missing.jsonl")).count("\n") == 2
     cli.fails("rankings", "import", str(file), "--format", "nonsense", code=2)
+
+
+def test_a_file_of_which_nothing_can_be_read_is_refused(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    for text, why in (
+        (f"{row()}\n{row()}\n", "line 1: "),
+        ("not json\n", "line 1: not JSON"),
+        ("\n", "empty"),
+    ):
+        file.write_text(text)
+        error = cli.fails("rankings", "import", str(file), "--format", "taskmaster")
+        assert f"error: nothing in pairs.jsonl can be read as taskmaster: {why}" in error or why == "empty"
+        assert why in error and error.endswith("hint: name the format with --format\n")
+    assert cli.json("history", "list") == []

@@ -41,8 +41,8 @@ class Loaded:
 def load(file: Path, format: str = "auto") -> Loaded:
     """Read all groups of `file`. A malformed line is skipped and named in the result.
 
-    Errors: `FormatError` for an unknown format, a file that cannot be opened or is too large, and for one in
-    which no line is of a known format.
+    Errors: `FormatError` for an unknown format, a file that cannot be opened or is too large, and with `auto`
+    for one in which no line is of a known format.
     """
     if format != "auto" and format not in FORMATS:
         raise FormatError(f"unknown format {format!r}", f"known: auto, {', '.join(FORMATS)}")
