@@ -160,7 +160,9 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="The file to write; standard output without it."),
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="The file to write; standard output without it, or for -."
+        ),
     ] = None,
     format: Annotated[
         Literal["jsonl", "markdown"],
@@ -180,11 +182,11 @@ def export(
     store = house.store()
     chosen = [conversation_of(house, each) for each in which] if which else store.conversations.list()[::-1]
     written = as_jsonl(store, chosen) if format == "jsonl" else as_markdown(store, chosen)
-    if out is None:
+    if out is None or str(out) == "-":
         for text in written:
             say(text, end="")
         return
-    write_file(out, written)
+    write_file(expanded(out), written)
     note(f"wrote {len(chosen)} conversations to {out}")
 
 
@@ -202,7 +204,7 @@ def import_(
     """
     from chatapp.cli.history_files import read_jsonl
 
-    report = read_jsonl(house_of(ctx).store(), file)
+    report = read_jsonl(house_of(ctx).store(), expanded(file))
     if as_json:
         say_json(report)
         return

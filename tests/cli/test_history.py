@@ -189,3 +189,16 @@ def test_a_neighbour_of_what_is_written_is_left_alone(cli: Cli, tmp_path: Path) 
         else:
             cli.run("history", *words)
         assert {(folder / name).read_text() for name in ("out.part", "folder.part")} == {"of the user"}
+
+
+def test_export_takes_a_dash_and_the_home_folder(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    cli.run("ask", "one")
+    printed = cli.run("history", "export", "-o", "-")
+    cli.run("history", "export", "--out=~/all.jsonl")
+    assert printed == cli.run("history", "export") == (tmp_path / "all.jsonl").read_text()
+    assert len(cli.json("history", "import", "~/all.jsonl")["conversations"]) == 1
+    assert not (tmp_path / "-").exists() and not (tmp_path / "~").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,15 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(cli: Cli, tmp_path: Path
         assert f"error: nothing in pairs.jsonl can be read as taskmaster: {why}" in error or why == "empty"
         assert why in error and error.endswith("hint: name the format with --format\n")
     assert cli.json("history", "list") == []
+
+
+def test_a_pipe_is_read_as_a_file_is(cli: Cli, tmp_path: Path) -> None:
+    plain = f"{row()}\n{row(prompt='Ho')}\n".encode()
+    for content, groups, known in ((plain, 2, 0), (gzip.compress(plain), 0, 2)):
+        pipe = tmp_path / f"pipe{known}"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        found = cli.json("rankings", "import", str(pipe))
+        writer.join(timeout=10)
+        assert (found["groups"], found["known"]) == (groups, known)

@@ -39,8 +39,7 @@ def read_rows(
     """
     try:
         with file.open("rb") as plain:
-            start = plain.read(4)
-            plain.seek(0)
+            start = plain.peek(4)[:4]  # a pipe cannot go back
             if start == b"PAR1":
                 raise FormatError(f"{file.name} is Parquet", "convert it to one JSON object a line")
             if start[:2] == b"\x1f\x8b":
