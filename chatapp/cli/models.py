@@ -33,7 +33,7 @@ def list_models(ctx: typer.Context, as_json: AsJson = False) -> None:
       chatapp models list
     """
     house = house_of(ctx)
-    entries = house.catalogue.list()
+    entries = house.catalogue.list_with_current()
     in_use = house.settings.model
     if as_json:
         say_json([_as_json(each, in_use) for each in entries])

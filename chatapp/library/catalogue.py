@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,18 +68,24 @@ class Catalogue:
         """The model of this name, or the file at this path. Errors: `NotFound`."""
         if name_or_path == GUIDE:
             return entry_of(GUIDE, embedded_model(), embedded=True)
-        looks_like_path = os.sep in name_or_path or name_or_path.endswith(".gguf")
-        if not looks_like_path:
+        if os.sep not in name_or_path:
             file = self._paths.models / f"{name_or_path}.gguf"
             if os.path.lexists(file):
                 return entry_of(name_or_path, file)
         file = expanded(name_or_path)
-        if looks_like_path and file.is_file():
+        if _is_path(name_or_path) and file.is_file():
             return entry_of(file.stem, file.absolute())
         raise NotFound(
             f"no model {name_or_path!r}",
             "`chatapp models list` shows what there is; a path to a GGUF file works too",
         )
+
+    def list_with_current(self) -> Sequence[CatalogueEntry]:
+        """As `list`, and at its end the file that the settings name by its path, under that as its name."""
+        model, entries = self._settings.model, self.list()
+        if model not in (each.name for each in entries) and _is_path(model):
+            entries.append(entry_of(model, expanded(model)))
+        return entries
 
     def current(self) -> CatalogueEntry:
         """The model that the settings name. Errors: `NotFound`."""
@@ -114,6 +121,10 @@ class Catalogue:
 
     def require_free(self, name: str) -> None:
         """Errors: `UsageError` where a new model cannot have this name."""
+        if name.endswith(".gguf"):  # it would be taken for a file's
+            raise UsageError(
+                f"{name!r} is a file's name", f"call it {name.removesuffix('.gguf')!r} with --name"
+            )
         if os.path.lexists(self._target(name)):
             raise UsageError(f"there is a model {name!r} already", "choose another name with --name")
 
@@ -194,15 +205,20 @@ class Catalogue:
         return new
 
     def use(self, name: str) -> CatalogueEntry:
-        """Make this the model of the next start, in config.toml. Errors: `NotFound`, `ModelError`."""
+        """Make this the model of the next start, in config.toml: by its name, or by its path where it is not
+        listed. Errors: `NotFound`, `ModelError`."""
         entry = self.find(name)
         if entry.problem is not None:
             raise ModelError(f"model {entry.name} cannot be used: {entry.problem}")
         listed = entry.embedded or entry.path.parent == self._paths.models
-        value = entry.name if listed else str(entry.path)
-        set_value(self._paths.settings, "model", value)
-        self._settings = replace(self._settings, model=value)
+        entry = entry if listed else replace(entry, name=str(entry.path))
+        set_value(self._paths.settings, "model", entry.name)
+        self._settings = replace(self._settings, model=entry.name)
         return entry
+
+
+def _is_path(name: str) -> bool:
+    return os.sep in name or name.endswith(".gguf")
 
 
 def _parts(header: GgufHeader) -> int:

@@ -43,3 +43,13 @@ def test_add_info_use(cli: Cli, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF, or not")
     assert cli.fails("models", "add", str(broken)).count("\n") == 2
+
+
+def test_a_file_in_use_by_its_path_is_listed_and_named_so(cli: Cli, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "guide.gguf")
+    cli.run("models", "use", str(file))
+    assert cli.notes.startswith(f"{file} is written into ")
+    cli.house.with_settings(model=str(file))
+    found = {each["name"]: each["active"] for each in cli.json("models", "list")}
+    assert found == {"guide": False, str(file): True}
+    assert cli.run("models", "list").splitlines()[1].startswith(f"* {file}\t")

@@ -117,3 +117,18 @@ def test_a_path_is_used_as_a_path(paths: Paths, tmp_path: Path) -> None:
     catalogue.use(str(file))
     assert load_settings(paths.settings, {}).model == str(file)
     assert catalogue.current().path == file
+    assert [each.name for each in catalogue.list_with_current()] == ["guide", str(file)]
+    assert [each.name for each in catalogue.list()] == ["guide"]
+
+
+def test_a_name_is_no_name_of_a_file(paths: Paths, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf")
+    catalogue = Catalogue(paths, Settings())
+    with pytest.raises(UsageError, match="a file's name") as error:
+        catalogue.add(file, "some.gguf")
+    assert "'some' with --name" in error.value.hint
+    # One that is there already can be chosen and taken out.
+    paths.models.mkdir(parents=True)
+    (paths.models / "some.gguf.gguf").symlink_to(file)
+    assert catalogue.use("some.gguf").name == catalogue.current().name == "some.gguf"
+    assert catalogue.remove("some.gguf").in_use
