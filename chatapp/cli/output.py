@@ -39,12 +39,17 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(Text(column), overflow="ellipsis", no_wrap=column not in ("title", "text"))
+    # What stands first is what the other commands take, so the others are shortened before it.
+    first = min(max((len(row[0]) for row in cells), default=0), console.width // 2)
+    for at, column in enumerate(columns):
+        wraps = column in ("title", "text")
+        width = 0 if at else first
+        table.add_column(Text(column), overflow="ellipsis", no_wrap=not wraps, min_width=width)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def _write(text: str) -> None:

@@ -45,8 +45,9 @@ def list_rankings(
     if conversation is not None:
         store.conversations.get(conversation)
     found = store.rankings.list(conversation, include_retracted=everything)
+    states = _states(store, found) if everything else {}
     if as_json:
-        say_json([_as_json(each) for each in found])
+        say_json([_as_json(each) | ({"state": states[each.id]} if states else {}) for each in found])
         return
     rows = [
         (
@@ -56,10 +57,12 @@ def list_rankings(
             ", ".join(each.tags),
             each.source,
             moment(each.created),
+            *([states[each.id]] if states else []),
         )
         for each in found
     ]
-    say_table(("id", "prompt", "order", "tags", "source", "ranked"), rows)
+    columns = ("id", "prompt", "order", "tags", "source", "ranked", *(["state"] if everything else []))
+    say_table(columns, rows)
 
 
 @app.command("show")
@@ -146,7 +149,8 @@ def undo(
         if latest is None:
             raise NotFound("there is no ranking to take back")
         ranking = latest.id
-    store.rankings.retract(ranking)
+    if not store.rankings.retract(ranking):
+        raise NotFound(f"ranking {ranking} was taken back already")
     note(f"took back ranking {ranking}")
 
 
@@ -225,6 +229,15 @@ def stats(ctx: typer.Context, as_json: AsJson = False) -> None:
         return
     for name, value in counted.items():
         say(f"{name.replace('_', ' ') + ':':<16}{value}")
+
+
+def _states(store: Store, rankings: list[Ranking]) -> dict[int, str]:
+    """Of each ranking, whether it counts."""
+    in_force, retracted = {each.id for each in store.rankings.list()}, store.rankings.retracted()
+    return {
+        each.id: "in force" if each.id in in_force else "taken back" if each.id in retracted else "replaced"
+        for each in rankings
+    }
 
 
 def _replies(store: Store, prompt: int) -> list[int]:

@@ -91,20 +91,26 @@ class Rankings:
         )
         return None if row is None else row["tier"]
 
-    def retract(self, id: int) -> None:
-        """Take a ranking back, along with later events that only changed its tags.
+    def retracted(self) -> set[int]:
+        """Ids of all that were taken back."""
+        return {row["ranking"] for row in self._connection.rows("SELECT ranking FROM ranking_retractions")}
+
+    def retract(self, id: int) -> bool:
+        """Take a ranking back, along with later events that only changed its tags; whether anything was left
+        to take back.
 
         What it had replaced is in force again.
         """
         with self._connection.transaction():
             self.get(id)
-            self._connection.write(
+            changed = self._connection.write(
                 "INSERT OR IGNORE INTO ranking_retractions (ranking, created)"
                 " WITH RECURSIVE family (id) AS (SELECT ? UNION ALL"
                 " SELECT ranking_events.id FROM ranking_events JOIN family ON revises = family.id)"
                 " SELECT id, ? FROM family",
                 (id, now()),
             )
+            return changed > 0
 
     def _newest(self, where_and_order: str, value: int | None) -> Ranking | None:
         row = self._connection.row(

@@ -94,8 +94,9 @@ def merge(
             control = quantise(plain, folder / "control.gguf", quantisation)
         survival = measure((floats, plain), (made, control), rows, cache or folder)
         if not survival.ok and not force:
+            finer = " or ".join(each for each in ("Q8_0", "F16") if each != quantisation)
             raise ModelError(
-                survival.reason, "choose Q8_0 or F16, keep the adapter beside its base, or use --force"
+                survival.reason, f"choose {finer}, keep the adapter beside its base, or use --force"
             )
         made.replace(target)
     return survival

@@ -151,3 +151,20 @@ def test_a_pipe_is_read_as_a_file_is(cli: Cli, tmp_path: Path) -> None:
         found = cli.json("rankings", "import", str(pipe))
         writer.join(timeout=10)
         assert (found["groups"], found["known"]) == (groups, known)
+
+
+def test_what_was_taken_back_is_marked_and_cannot_be_again(cli: Cli, asked: list[int]) -> None:
+    a, b, c = asked
+    for order in (f"{a}>{b}", f"{b}>{a}>{c}", f"{c}>{a}>{b}"):
+        cli.run("rankings", "add", "--prompt", "1", "--order", order)
+    cli.run("rankings", "undo", "2")
+    error = cli.fails("rankings", "undo", "2")
+    assert error.startswith("error: ranking 2 was taken back already\nhint: ")
+    found = {each["id"]: each["state"] for each in cli.json("rankings", "list", "--all")}
+    assert found == {1: "replaced", 2: "taken back", 3: "in force"}
+    assert [line.split("\t")[-1] for line in cli.run("rankings", "list", "--all").splitlines()] == [
+        "replaced",
+        "taken back",
+        "in force",
+    ]
+    assert [each["id"] for each in cli.json("rankings", "list")] == [3]

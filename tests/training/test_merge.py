@@ -70,7 +70,11 @@ def test_what_four_bits_destroy_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "merged.gguf"
     with pytest.raises(ModelError, match="survives the quantisation") as caught:
         merge(adapter, base, target, "Q4_K_M", rows())
+    assert caught.value.hint.startswith("choose Q8_0 or F16, ")
     assert "--force" in caught.value.hint and not target.exists()
+    with pytest.raises(ModelError, match="survives the quantisation") as caught:
+        merge(adapter, base, target, "Q8_0", rows())
+    assert caught.value.hint.startswith("choose F16, ")
     assert not merge(adapter, base, target, "Q4_K_M", rows(), force=True).ok
     assert read_header(target).quantisation == "Q4_K_M"
     # The same small change survives where nothing is rounded away.
