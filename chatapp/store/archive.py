@@ -13,7 +13,7 @@ from typing import Any, get_args
 from chatapp.core.errors import FormatError
 from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Sampling
 from chatapp.store import rows
-from chatapp.store.connection import Connection, storable, to_iso
+from chatapp.store.connection import Connection, from_iso, storable, to_iso
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
 
@@ -57,12 +57,17 @@ class Archive:
                 if ids.issuperset(each.shown)
             ],
             "thumbs": [
-                {"reply": each.reply, "value": each.value}
+                {"reply": each.reply, "value": each.value, "created": to_iso(each.created)}
                 for each in self._rankings.thumbs()
                 if each.reply in ids
             ],
             "demonstrations": [
-                {"prompt": each.prompt, "reply": each.reply, "replaces": list(each.replaces)}
+                {
+                    "prompt": each.prompt,
+                    "reply": each.reply,
+                    "replaces": list(each.replaces),
+                    "created": to_iso(each.created),
+                }
                 for each in self._rankings.demonstrations()
                 if ids.issuperset((each.reply, *each.replaces))
             ],
@@ -105,12 +110,13 @@ class Archive:
                 tags=[str(tag) for tag in each["tags"]],
                 milliseconds=None if each["milliseconds"] is None else int(each["milliseconds"]),
                 source=str(each["source"]),
+                created=_created(each),
             )
         for each in record["thumbs"]:
-            self._rankings.thumb(ids[each["reply"]], each["value"])
+            self._rankings.thumb(ids[each["reply"]], each["value"], _created(each))
         for each in record["demonstrations"]:
             replaces = [ids[reply] for reply in each["replaces"]]
-            self._rankings.demonstrate(ids[each["prompt"]], ids[each["reply"]], replaces)
+            self._rankings.demonstrate(ids[each["prompt"]], ids[each["reply"]], replaces, _created(each))
         return self._conversations.get(conversation)
 
     def _add_message(self, conversation: int, each: dict[str, Any], ids: dict[int, int]) -> int:
@@ -164,6 +170,11 @@ def _provenance(values: dict[str, Any]) -> Provenance:
 def _moment(text: str) -> str:
     """A time as the database writes it. Errors: `ValueError`."""
     return to_iso(datetime.fromisoformat(text).timestamp())
+
+
+def _created(values: dict[str, Any]) -> float | None:
+    """When a judgement was made; files of old do not say it of every one. Errors: `ValueError`."""
+    return from_iso(values["created"]) if "created" in values else None
 
 
 def _require(value: Any, known: tuple[str, ...]) -> None:

@@ -111,6 +111,12 @@ def now() -> str:
     return to_iso(datetime.now(UTC).timestamp())
 
 
+def said_at(seconds: float | None) -> str:
+    """A moment of the past that a file names, as the database writes it; this moment for any other."""
+    this = datetime.now(UTC).timestamp()
+    return to_iso(seconds if seconds is not None and 0 < seconds <= this else this)
+
+
 def to_iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

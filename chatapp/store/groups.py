@@ -117,7 +117,7 @@ class Groups:
             known.setdefault((parent, "assistant", storable(reply.text)), id)
             ids.append(id)
             if reply.thumb:
-                self._rankings.thumb(id, reply.thumb)
+                self._rankings.thumb(id, reply.thumb, group.created)
         if group.tiers or group.all_bad:
             self._rankings.add(
                 parent,
@@ -127,9 +127,10 @@ class Groups:
                 tags=group.tags,
                 milliseconds=group.milliseconds,
                 source=source,
+                created=group.created,
             )
         if group.demonstration is not None:
             made = ids[group.demonstration]
-            self._rankings.demonstrate(parent, made, [id for id in ids if id != made])
+            self._rankings.demonstrate(parent, made, [id for id in ids if id != made], group.created)
             return made
         return ids[group.tiers[0][0]] if group.tiers else ids[0]

@@ -10,7 +10,7 @@ from typing import Literal
 from chatapp.core.errors import NotFound, UsageError
 from chatapp.core.types import Demonstration, Ranking, Thumb, Tiers
 from chatapp.store import rows
-from chatapp.store.connection import Connection, Row, now, storable
+from chatapp.store.connection import Connection, Row, now, said_at, storable
 from chatapp.store.conversations import refuse_deleted
 
 
@@ -32,8 +32,10 @@ class Rankings:
         tags: Sequence[str] = (),
         milliseconds: int | None = None,
         source: str = "chat",
+        created: float | None = None,
     ) -> Ranking:
-        """Append one ranking of finished replies to `prompt`.
+        """Append one ranking of finished replies to `prompt`; `created`: when it was made, where that is not
+        now.
 
         Errors: `UsageError` where a reply does not answer `prompt`, is unfinished or deleted, stands twice,
         is ranked and was not shown, or where `all_bad` and `tiers` contradict each other; `NotFound` where
@@ -41,7 +43,7 @@ class Rankings:
         """
         with self._connection.transaction():
             self._check(prompt, shown, tiers, all_bad)
-            return self._append(prompt, shown, tiers, all_bad, tags, milliseconds, source, None)
+            return self._append(prompt, shown, tiers, all_bad, tags, milliseconds, source, None, created)
 
     def set_tags(self, id: int, tags: Sequence[str]) -> Ranking:
         """The same order again with these tags: a new event, which replaces `id`."""
@@ -138,6 +140,7 @@ class Rankings:
         milliseconds: int | None,
         source: str,
         revises: int | None,
+        created: float | None = None,
     ) -> Ranking:
         id = self._connection.insert(
             "INSERT INTO ranking_events (prompt, all_bad, tags, milliseconds, source, revises, created)"
@@ -149,7 +152,7 @@ class Rankings:
                 milliseconds,
                 storable(source),
                 revises,
-                now(),
+                said_at(created),
             ),
         )
         places = {
@@ -208,14 +211,15 @@ class Rankings:
 
     # Thumbs
 
-    def thumb(self, reply: int, value: Literal[-1, 0, 1]) -> Thumb:
-        """Append a thumb up (1), down (-1), or take the last one back (0)."""
+    def thumb(self, reply: int, value: Literal[-1, 0, 1], created: float | None = None) -> Thumb:
+        """Append a thumb up (1), down (-1), or take the last one back (0). `created` as in `add`."""
         if value not in (-1, 0, 1):
             raise UsageError(f"a thumb is -1, 0 or 1, not {value}")
         with self._connection.transaction():
             self._check_reply(self._message(reply))
             id = self._connection.insert(
-                "INSERT INTO thumb_events (reply, value, created) VALUES (?, ?, ?)", (reply, value, now())
+                "INSERT INTO thumb_events (reply, value, created) VALUES (?, ?, ?)",
+                (reply, value, said_at(created)),
             )
             return rows.thumb(self._connection.rows("SELECT * FROM thumb_events WHERE id = ?", (id,))[0])
 
@@ -229,15 +233,19 @@ class Rankings:
 
     # Demonstrations
 
-    def demonstrate(self, prompt: int, reply: int, replaces: Sequence[int]) -> Demonstration:
-        """Note that a person wrote `reply`, and that it is better than each of `replaces`."""
+    def demonstrate(
+        self, prompt: int, reply: int, replaces: Sequence[int], created: float | None = None
+    ) -> Demonstration:
+        """Note that a person wrote `reply`, and that it is better than each of `replaces`. `created` as in
+        `add`."""
         with self._connection.transaction():
             for each in (reply, *replaces):
                 self._answer(each, prompt)
             if reply in replaces or len(set(replaces)) < len(replaces):
                 raise UsageError("a demonstration replaces other replies, each of them once")
             id = self._connection.insert(
-                "INSERT INTO demonstrations (prompt, reply, created) VALUES (?, ?, ?)", (prompt, reply, now())
+                "INSERT INTO demonstrations (prompt, reply, created) VALUES (?, ?, ?)",
+                (prompt, reply, said_at(created)),
             )
             self._connection.write_many(
                 "INSERT INTO demonstration_replaces (demonstration, position, reply) VALUES (?, ?, ?)",

@@ -25,6 +25,19 @@ def made(store: Store) -> dict[str, Any]:
     return store.archive.record(prompt.conversation)
 
 
+def test_judgements_keep_their_moments(store: Store) -> None:
+    record = made(store)
+    moments = {"rankings": "2024-05-01T10:00:00.000000Z", "thumbs": "2024-05-02T10:00:00.000000Z"}
+    for kind, moment in moments.items():
+        record[kind][0]["created"] = moment
+    record["demonstrations"][0]["created"] = "9999-01-01T00:00:00.000000Z"  # cannot be
+    again = store.archive.record(store.archive.add(record).id)
+    assert {kind: again[kind][0]["created"] for kind in moments} == moments
+    assert again["demonstrations"][0]["created"] < "9"
+    del record["thumbs"][0]["created"]
+    assert store.archive.record(store.archive.add(record).id)["thumbs"][0]["created"] > "2025"
+
+
 def test_a_copy_is_the_same_but_for_its_ids(store: Store) -> None:
     record = json.loads(json.dumps(made(store)))
     copied = store.archive.add(record)

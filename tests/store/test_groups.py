@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,16 @@ def test_open_assistant_trees_keep_their_rankings(store: Store) -> None:
     (conversation,) = store.conversations.list()
     assert len(store.conversations.children(conversation.id, None)) == 50
     assert store.integrity() == "ok"
+
+
+def test_judgements_keep_their_moments_where_they_can_be(store: Store) -> None:
+    replies = (GroupReply("a"), GroupReply("b"))
+    moments = (1_700_000_000.5, None, float("nan"), 1e30, -5.0)
+    groups = [Group((Q,), replies, ((0,), (1,)), created=each) for each in moments]
+    groups += [Group((Q,), (GroupReply("c", "edit"),), demonstration=0, created=moments[0])]
+    groups += [Group((Q,), (GroupReply("d", thumb=1),), created=moments[0])]
+    begun = time.time() - 1
+    store.groups.add(groups, "From a file", "import:x")
+    first, *others, demonstration, thumb = [each.created or 0.0 for each in store.groups.list()]
+    assert first == demonstration == thumb == moments[0]
+    assert len(others) == 4 and all(begun < each < time.time() + 1 for each in others)
