@@ -255,7 +255,7 @@ class Evaluation:
         assert self._engine.info is not None
         of_guide = self._engine.info.sha256 == sha256(embedded_model(), self._house.paths.cache)
         if self._general is None:
-            self._general = mix_of(self._engine, replay_dialogues(), None, of_guide)
+            self._general = mix_of(self._engine, replay_dialogues(), of_guide)
         return self._general
 
     def _load(self) -> None:

@@ -90,16 +90,17 @@ def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[D
     ]
 
 
-def mix_of(
-    engine: TuningClient, shipped: Path, file: Path | None, of_guide: bool
-) -> tuple[list[Dialogue], list[Dialogue]]:
-    """General dialogue as `parted` gives it: of `file`, or of what is shipped. That speaks as the guide does,
-    so another base gives its own replies to the same openings."""
-    if file is not None:
-        found = read_dialogues(expanded(file))
-        if not found:
-            raise TrainingError(f"{file.name} holds no conversation", "one object a line with `messages`")
-        return parted(found)
+def mix_of_file(file: Path) -> tuple[list[Dialogue], list[Dialogue]]:
+    """The general dialogue in `file` as `parted` gives it. Errors: `FormatError`, `TrainingError`."""
+    found = read_dialogues(file)
+    if not found:
+        raise TrainingError(f"{file.name} holds no conversation", "one object a line with `messages`")
+    return parted(found)
+
+
+def mix_of(engine: TuningClient, shipped: Path, of_guide: bool) -> tuple[list[Dialogue], list[Dialogue]]:
+    """The general dialogue that is shipped as `parted` gives it. It speaks as the guide does, so another base
+    gives its own replies to the same openings."""
     dialogues = read_dialogues(shipped)
     return parted(dialogues if of_guide else own_dialogues(engine, dialogues))
 

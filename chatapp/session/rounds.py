@@ -19,7 +19,7 @@ from chatapp.engine.base import AdapterSpec, ModelInfo
 from chatapp.engine.cache import sha256
 from chatapp.engine.gguf import read_header
 from chatapp.engine.tuning import TuningClient
-from chatapp.session.round_data import data_of, groups_of, mix_of, unranked_prompts
+from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
 from chatapp.session.round_request import Method, RoundRequest, settings_for
 from chatapp.session.round_result import RoundResult
 from chatapp.session.round_work import Work
@@ -92,7 +92,8 @@ class Round:
     # The plan
 
     def plan(self) -> Plan:
-        """What the data can carry; nothing is written. Needs no torch: it counts and tokenises."""
+        """What the data can carry; nothing is written. Needs no torch: it counts and tokenises. What cannot
+        be done as it was asked for is refused here."""
         require_trainable(read_header(self._spec.path))
         data = self._prepared()
         planned = plan(data, self._request.only)
@@ -101,6 +102,8 @@ class Round:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
         if planned.stages and (needed := self._memory(data, planned)) is not None:
             lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory")
+            if self._request.settings.max_memory is not None:
+                require(needed, self._request.settings.max_memory)
         return replace(planned, lines=tuple(lines))
 
     def _prepared(self) -> Data:
@@ -122,11 +125,12 @@ class Round:
     def _input(self) -> RoundInput:
         if self._folder is not None:
             return self._folder.read_input()
+        mix, untouched = ([], []) if self._request.mix is None else mix_of_file(Path(self._request.mix))
         if self._request.data:
-            return RoundInput(groups_of([Path(each) for each in self._request.data]), [], [], [])
+            return RoundInput(groups_of([Path(each) for each in self._request.data]), [], mix, untouched)
         store = self._house.store()
         groups = store.groups.list()
-        return RoundInput(groups, unranked_prompts(store, groups), [], [])
+        return RoundInput(groups, unranked_prompts(store, groups), mix, untouched)
 
     def _lineage(self, start: AdapterSpec | None, base: str) -> tuple[str, ...]:
         if start is None:
@@ -202,10 +206,10 @@ class Round:
         """The run's folder with all that it works on in it."""
         if self._folder is None:
             assert self._given is not None
-            of_guide = self._loaded().sha256 == sha256(embedded_model(), self._house.paths.cache)
-            file = None if self._request.mix is None else Path(self._request.mix)
-            mix, untouched = mix_of(self.engine, replay_dialogues(), file, of_guide)
-            self._given = replace(self._given, mix=mix, untouched=untouched)
+            if self._request.mix is None:
+                of_guide = self._loaded().sha256 == sha256(embedded_model(), self._house.paths.cache)
+                mix, untouched = mix_of(self.engine, replay_dialogues(), of_guide)
+                self._given = replace(self._given, mix=mix, untouched=untouched)
             self._folder = RunFolder.new(self._house.paths.runs)
             self._folder.write_input(self._given)
             # A run is there once this is: what it works on lies beside it by then.

@@ -112,6 +112,15 @@ def test_without_the_train_extra_one_line_with_the_command(tmp_path: Path) -> No
 
     planned = chatapp("--dry-run")
     assert (planned.returncode, planned.stderr) == (0, "") and "20 rankings" in planned.stdout
+    empty = home.parent / "empty.jsonl"
+    empty.write_text('{"no": "dialogue"}\n')
+    for flag, value, why in (
+        ("--mix", "/nope", "cannot read /nope"),
+        ("--mix", str(empty), "empty.jsonl holds no conversation"),
+        ("--max-memory", "1kb", "GiB of memory and may take 0.0 GiB"),
+    ):
+        done = chatapp("--dry-run", flag, value)
+        assert (done.returncode, done.stdout) == (1, "") and why in done.stderr
     refused = chatapp("--json")
     assert (refused.returncode, refused.stdout) == (1, "")
     error, hint = refused.stderr.splitlines()
