@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chatapp.core.errors import NotFound, UsageError
+from chatapp.core.settings import RANGES
 
 if TYPE_CHECKING:
     from chatapp.core.types import Conversation
@@ -24,7 +25,15 @@ AdapterOption = Annotated[
     typer.Option("-a", "--adapter", metavar="NAME", help="Name or file of an adapter; `base` for none."),
 ]
 
+MOST = 2**63 - 1
+"""The largest number that the database takes."""
 _DEMO = "chatapp.demo"
+
+
+def in_range(name: str) -> dict[str, Any]:
+    """The ends of a setting's range as `typer.Option` takes them."""
+    low, high = RANGES[name]
+    return {"min": low, "max": high}
 
 
 def choose_demo(ctx: typer.Context) -> None:

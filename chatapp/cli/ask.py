@@ -19,6 +19,7 @@ from chatapp.cli.arguments import (
     choose_demo,
     conversation_of,
     house_of,
+    in_range,
     with_optional_value,
 )
 from chatapp.cli.output import note, say, say_json
@@ -76,35 +77,43 @@ def ask(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            "--seed", metavar="N", min=0, max=2**31 - 1, help="The same seed gives the same replies."
-        ),
+        typer.Option("--seed", metavar="N", **in_range("seed"), help="The same seed gives the same replies."),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", metavar="T", min=0.0, max=10.0, help="0 always takes the likeliest."),
+        typer.Option(
+            "--temperature", metavar="T", **in_range("temperature"), help="0 always takes the likeliest."
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option("--top-p", metavar="P", min=0.0, max=1.0, help="Share of probability to sample from."),
+        typer.Option(
+            "--top-p", metavar="P", **in_range("top_p"), help="Share of probability to sample from."
+        ),
     ] = None,
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", metavar="N", min=0, help="How many of the likeliest tokens; 0 is all."),
+        typer.Option(
+            "--top-k", metavar="N", **in_range("top_k"), help="How many of the likeliest tokens; 0 is all."
+        ),
     ] = None,
     min_p: Annotated[
         float | None,
         typer.Option(
             "--min-p",
             metavar="P",
-            min=0.0,
-            max=1.0,
+            **in_range("min_p"),
             help="Leave out tokens below this share of the likeliest.",
         ),
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", metavar="N", min=1, help="Length of a reply at most, in tokens."),
+        typer.Option(
+            "--max-tokens",
+            metavar="N",
+            **in_range("max_tokens"),
+            help="Length of a reply at most, in tokens.",
+        ),
     ] = None,
     go_on: Annotated[
         str | None,

@@ -36,6 +36,7 @@ def bench(
             "--tokens",
             metavar="N",
             min=2,
+            max=2**31 - 1,
             help="Length of each reply; by default 128, fewer where the model is slow.",
         ),
     ] = None,
@@ -45,7 +46,11 @@ def bench(
     seconds: Annotated[
         float,
         typer.Option(
-            "--seconds", metavar="N", min=0.0, help="About so many seconds; one round is always measured."
+            "--seconds",
+            metavar="N",
+            min=0.0,
+            max=1e6,
+            help="About so many seconds; one round is always measured.",
         ),
     ] = 30.0,
     as_json: Annotated[

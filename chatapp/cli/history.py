@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chatapp.cli.arguments import conversation_of, house_of, number
+from chatapp.cli.arguments import MOST, conversation_of, house_of, number
 from chatapp.cli.output import iso, moment, note, say, say_json, say_table
 from chatapp.core.paths import expanded
 
@@ -24,7 +24,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_conversations(
     ctx: typer.Context,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, max=MOST, help="Only so many.")
+    ] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Those that were deleted instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +78,7 @@ def show(ctx: typer.Context, which: Which, as_json: AsJson = False) -> None:
 def search(
     ctx: typer.Context,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="Words that a message must hold.")],
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Only so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=MOST, help="Only so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Search in all messages, newest first.

@@ -64,7 +64,9 @@ def train(
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option("--max-minutes", metavar="N", min=0.0, help="About so many minutes of training."),
+        typer.Option(
+            "--max-minutes", metavar="N", min=0.0, max=1e6, help="About so many minutes of training."
+        ),
     ] = None,
     max_memory: Annotated[
         str | None,

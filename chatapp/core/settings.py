@@ -11,6 +11,24 @@ from typing import Any
 from chatapp.core.errors import SettingsError
 from chatapp.core.types import Sampling
 
+RANGES: dict[str, tuple[float, float]] = {
+    "n_ctx": (0, 2**24),
+    "threads": (0, 512),
+    "gpu_layers": (-1, 10_000),
+    "alternatives": (1, 9),
+    "alternatives_temperature": (0.0, 10.0),
+    "seed": (0, 2**32 - 1),
+    "temperature": (0.0, 10.0),
+    "top_k": (0, 2**31 - 1),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repeat_penalty": (0.01, 10.0),
+    "xtc_probability": (0.0, 1.0),
+    "xtc_threshold": (0.0, 1.0),
+    "max_tokens": (1, 2**31 - 1),
+}
+"""Of each number, ends included; the flags of `chatapp ask` have the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -80,6 +98,7 @@ def read_text(file: Path) -> str:
         raise SettingsError(f"cannot read {file}: {error.strerror}", "check who may read it") from error
 
 
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 _NO_KEY = ("sampling", "said")
 
 
@@ -97,6 +116,10 @@ def _filled(target: Any, values: dict[str, Any], where: str) -> Any:
         if name not in _names(target):
             raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {_known(target)}")
         changes[name] = _as_type(value, getattr(target, name), f"{where}: {name}")
+        if name in RANGES:
+            low, high = RANGES[name]
+            if not low <= changes[name] <= high:  # also for nan
+                raise SettingsError(f"{where}: {name}: {value!r} is not between {low} and {high}")
     return replace(target, **changes)
 
 
@@ -104,17 +127,19 @@ def _as_type(value: Any, example: Any, where: str) -> Any:
     """`value` as the type of the default; text from the environment is parsed."""
     try:
         if isinstance(example, bool):
-            if isinstance(value, str):
-                return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
-            return bool(value)
+            return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
+        if isinstance(value, bool):
+            raise ValueError("true and false are no value of it")
         if isinstance(example, tuple):
             return tuple(str(each) for each in (value.split(",") if isinstance(value, str) else value))
         if isinstance(example, int) or example is None:
+            if int(value) != float(value):
+                raise ValueError("expected a whole number")
             return int(value)
         if isinstance(example, float):
             return float(value)
         if not isinstance(value, str):
             raise ValueError("expected text")
         return value
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise SettingsError(f"{where}: {value!r} is not valid ({error})") from error

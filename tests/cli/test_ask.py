@@ -105,9 +105,42 @@ def test_flags_reach_the_engine(cli: Cli) -> None:
     assert request.turns[0] == Turn("system", "Be brief.")
 
 
-@pytest.mark.parametrize("wrong", [["--temperature", "-1"], ["--top-p", "2"], ["-n", "0"], ["--seed", "x"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--temperature", "-1"],
+        ["--temperature", "nan"],
+        ["--top-p", "2"],
+        ["--top-k", str(2**63)],
+        ["--max-tokens", "9" * 20],
+        ["-n", "0"],
+        ["--seed", "x"],
+        ["--seed", str(2**32)],
+    ],
+)
 def test_values_out_of_range_are_wrong_usage(cli: Cli, wrong: list[str]) -> None:
-    cli.fails("ask", "Hi", *wrong, code=2)
+    assert wrong[0] in cli.fails("ask", "Hi", *wrong, code=2)
+    assert cli.json("history", "list") == []
+
+
+def test_a_seed_that_was_reported_gives_the_reply_again(cli: Cli) -> None:
+    cli.engine = ScriptedEngine(lambda request, lane, seed: f"reply {seed}", pace=0)
+    replies = cli.json("ask", "-n", "3", "--seed", str(2**31 - 1), "Hi")["replies"]
+    assert max(each["seed"] for each in replies) > 2**31 - 1
+    for each in replies:
+        assert cli.json("ask", "--seed", str(each["seed"]), "Hi")["replies"][0]["text"] == each["text"]
+
+
+def test_numbers_that_nothing_could_mean_are_wrong_usage(cli: Cli) -> None:
+    for args in (
+        ("bench", "--seconds", "inf"),
+        ("bench", "--seconds", "nan"),
+        ("train", "--max-minutes", "nan"),
+        ("history", "list", "--limit", "1" + "0" * 20),
+        ("history", "search", "x", "--limit", "1" + "0" * 20),
+    ):
+        error = cli.fails(*args, code=2)
+        assert args[-2] in error and "to be an id" not in error
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from chatapp.core.errors import FileError, SettingsError
 from chatapp.core.paths import find_paths
-from chatapp.core.settings import Settings, load_settings
+from chatapp.core.settings import RANGES, Settings, load_settings
 
 
 def test_defaults_without_a_file(tmp_path: Path) -> None:
@@ -35,6 +35,17 @@ def test_the_file_beats_the_default_and_the_environment_beats_the_file(tmp_path:
         ("sampling = 1", "sampling"),
         ("[sampling]\nheat = 2", "heat"),
         ("model = ", "TOML"),
+        ("n_ctx = true", "n_ctx"),
+        ("n_ctx = 512.5", "n_ctx"),
+        ("n_ctx = inf", "n_ctx"),
+        ("rival = 5", "rival"),
+        ("threads = 100000", "threads.* not between 0 and 512"),
+        ("alternatives = 0", "alternatives"),
+        ("[sampling]\nmax_tokens = -1", "max_tokens.* not between 1 and"),
+        ("[sampling]\nmax_tokens = 0", "max_tokens"),
+        ("[sampling]\ntemperature = nan", "temperature.* not between 0.0 and 10.0"),
+        ("[sampling]\ntemperature = true", "temperature"),
+        ("[sampling]\nseed = 4294967296", "seed"),
     ],
 )
 def test_a_bad_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
@@ -76,3 +87,22 @@ def test_folders_that_cannot_be_made_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"cannot make the folder .*: Not a directory"):
         find_paths({"CHATAPP_HOME": str(tmp_path / "file" / "home")}).make()
     assert find_paths({"CHATAPP_HOME": "~nosuch"}).data == Path("~nosuch/data").absolute()
+
+
+def test_every_number_has_a_range_and_its_default_is_in_it(tmp_path: Path) -> None:
+    usual = asdict(Settings())
+    numbers = {**usual.pop("sampling"), **usual, "seed": 0}
+    named = {name for name, each in numbers.items() if isinstance(each, int | float) and each is not True}
+    assert named == set(RANGES)
+    assert all(low <= numbers[name] <= high for name, (low, high) in RANGES.items())
+    file = tmp_path / "config.toml"
+    file.write_text('rival = "false"\n[sampling]\nseed = 4294967295\n')
+    settings = load_settings(file, {"CHATAPP_ALTERNATIVES_TEMPERATURE": "1"})
+    assert (settings.rival, settings.sampling.seed, settings.alternatives_temperature) == (
+        False,
+        2**32 - 1,
+        1.0,
+    )
+    for environment in ({"CHATAPP_THREADS": "100000"}, {"CHATAPP_ALTERNATIVES_TEMPERATURE": "nan"}):
+        with pytest.raises(SettingsError, match="is not between"):
+            load_settings(file, environment)
