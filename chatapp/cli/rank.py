@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from chatapp.cli.arguments import house_of, is_terminal
+from chatapp.cli.arguments import MOST, house_of, is_terminal
 from chatapp.core.errors import ChatappError, NotFound
 
 
@@ -26,7 +26,7 @@ def rank(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help="End after this many; by default when none is left."
+            "--limit", metavar="N", min=1, max=MOST, help="End after this many; by default when none is left."
         ),
     ] = None,
 ) -> None:
