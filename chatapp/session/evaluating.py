@@ -87,8 +87,9 @@ class Evaluation:
         if self._adapter is None:
             if adapter is None:
                 raise UsageError("the base is in use: there is nothing to compare", "name one with --adapter")
+            other = "NAME" if self._against is None else against
             raise UsageError(
-                "the base is what an adapter is measured against", f"--adapter {against} --against base"
+                "the base is what an adapter is measured against", f"--adapter {other} --against base"
             )
         if self._against is not None and self._against.name == self._adapter.name:
             raise UsageError("two different sides can be compared", "name another one with --against")

@@ -35,7 +35,10 @@ def import_rankings(store: Store, file: Path, format: str = "auto") -> Imported:
     loaded = load(file, format)
     if len(loaded.malformed) == loaded.rows:
         why = loaded.malformed[0] if loaded.rows else "it is empty"
-        raise FormatError(f"nothing in {file.name} can be read as {loaded.format}: {why}")
+        raise FormatError(
+            f"nothing in {file.name} can be read as {loaded.format}: {why}",
+            "another --format may fit; auto tells by the columns",
+        )
     there = Counter(mark for group in store.groups.list() for mark in marks(group))
     fresh: list[Group] = []
     known = unjudged = 0

@@ -132,12 +132,12 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(cli: Cli, tmp_path: Path
     for text, why in (
         (f"{row()}\n{row()}\n", "line 1: "),
         ("not json\n", "line 1: not JSON"),
-        ("\n", "empty"),
+        ("\n", "it is empty"),
     ):
         file.write_text(text)
         error = cli.fails("rankings", "import", str(file), "--format", "taskmaster")
-        assert f"error: nothing in pairs.jsonl can be read as taskmaster: {why}" in error or why == "empty"
-        assert why in error and error.endswith("hint: name the format with --format\n")
+        assert f"error: nothing in pairs.jsonl can be read as taskmaster: {why}" in error
+        assert "hint: another --format may fit" in error
     assert cli.json("history", "list") == []
 
 

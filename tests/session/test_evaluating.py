@@ -117,6 +117,9 @@ def test_two_different_sides_are_needed(house: House) -> None:
     with pytest.raises(UsageError, match="measured against") as error:
         Evaluation(house, adapter="base", against="r1")
     assert error.value.hint == "--adapter r1 --against base"
+    with pytest.raises(UsageError, match="measured against") as error:
+        Evaluation(house, adapter="base")
+    assert error.value.hint == "--adapter NAME --against base"
     with pytest.raises(FormatError, match="cannot read"):
         Evaluation(house, files=[Path("nowhere.jsonl")])
 
