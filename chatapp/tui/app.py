@@ -177,9 +177,12 @@ class ChatApp(App[None]):
 
 
 def _training_of(house: House) -> tuple[str, ...]:
-    """The command that trains what is ranked in `house`; none for a scripted engine, which has no weights."""
+    """The command that trains what is ranked in `house`; none for a scripted engine, which has no weights.
+
+    It names no method: a run that goes on keeps its own, and refuses one that is given.
+    """
     from chatapp.engine.scripted import ScriptedEngine
 
     if isinstance(house.engine(), ScriptedEngine):
         return ()
-    return (sys.executable, "-m", "chatapp", "train", "auto", "--json")
+    return (sys.executable, "-m", "chatapp", "train", "--json")

@@ -1,6 +1,6 @@
 """A training as a child process: planned, started, stopped, gone on with; no widget.
 
-The child is `chatapp train auto --json` in a process group of its own, so it neither shares the chat's memory
+The child is `chatapp train --json` in a process group of its own, so it neither shares the chat's memory
 nor its Ctrl+C. Its standard error is read line by line, its standard output is one object at the end.
 """
 

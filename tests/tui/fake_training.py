@@ -1,4 +1,4 @@
-"""Stands for `chatapp train auto --json`: prints the same lines, and does what tests ask of it.
+"""Stands for `chatapp train --json`: prints the same lines, and does what tests ask of it.
 
 The first argument says what it does; `--dry-run` and `--resume RUN` come after it, as for the real one.
 """
