@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from textual import events
 
 from chatapp.core.types import Ranking
 from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.edit import LineScreen
 from chatapp.tui.screens.rank import RankScreen
+from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 
 from .conftest import Chat, Open, wait_until
@@ -61,6 +63,57 @@ async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
         await chat.ranked()
         await chat.press("n", "e", "x", "t")
         assert chat.screen.composer.text == "next"
+
+
+@pytest.mark.parametrize("text", ["use it", "tell me", "ut"])
+async def test_a_message_may_begin_with_the_letters_of_the_line(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(Notice, "PATIENCE", 60)
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        assert "u undo" in chat.key_line() and "t tags" in chat.key_line()
+        await chat.press(*("space" if each == " " else each for each in text))
+        assert chat.screen.composer.text == text
+        assert len(chat.store.rankings.list()) == 1
+
+
+async def test_a_letter_of_the_line_can_be_taken_back(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Notice, "PATIENCE", 60)
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        await chat.press("u", "backspace", "n", "o")
+        assert chat.screen.composer.text == "no"
+        assert len(chat.store.rankings.list()) == 1
+
+
+async def test_only_what_can_be_done_is_offered(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.press("up", "d")
+        await chat.until(lambda: chat.texts() == ["hello"])
+        assert "u undo" in chat.key_line() and "tags" not in chat.key_line()
+        await chat.press("t", "h")
+        assert chat.screen.composer.text == "th"
+
+
+async def test_what_is_pasted_after_a_ranking_goes_to_the_prompt(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        chat.app.screen.focused.post_message(events.Paste("use this"))
+        await chat.until(lambda: chat.screen.composer.text == "use this")
+        assert chat.app.focused is chat.screen.composer
 
 
 async def test_ties(open_chat: Open) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from textual import on, work
+from textual import events, on, work
 from textual.binding import Binding
 from textual.widgets import TextArea
 
@@ -99,6 +99,13 @@ class ChatScreen(ChatJudging):
     @on(Notice.Typed)
     def _typed(self, event: MessageView.Typed | Notice.Typed) -> None:
         self.to_prompt(event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Pasted where nothing is written: into the prompt, as what is typed there."""
+        if self.ranker is None:
+            event.stop()
+            self.to_prompt()
+            self.composer.post_message(events.Paste(event.text))
 
     @on(MessageView.Asked)
     async def _asked_of_message(self, event: MessageView.Asked) -> None:

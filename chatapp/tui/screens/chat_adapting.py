@@ -101,7 +101,8 @@ class ChatAdapting(ChatWriting):
                 Content.assemble(
                     (order, "$accent"),
                     f"   saved as ranking {ranking.id}   reward model agrees with {right} of {pairs} pairs",
-                )
+                ),
+                offers=notice.offers,
             )
 
     @work(group="reply")

@@ -11,7 +11,6 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.types import Message
 from chatapp.tui.screens.chat_adapting import ChatAdapting
 from chatapp.tui.widgets.message import MessageView
-from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 
 
@@ -42,8 +41,7 @@ class ChatJudging(ChatAdapting):
     async def delete(self, view: MessageView) -> None:
         message = view.message
         if not self.still_writing() and await self._change(lambda session: session.delete(message.id)):
-            self.say("Deleted.   u takes it back")
-            self.query_one(Notice).focus()
+            self.offer("Deleted.   u takes it back", "undo")
 
     async def _change(self, step: Any, stay: bool = False) -> bool:
         """Do something to the conversation and show it; `stay` selects the message that `step` names."""
@@ -85,8 +83,7 @@ class ChatJudging(ChatAdapting):
             self.to_prompt()
             self.answer(new)
         else:
-            self.say("Saved as a demonstration.   u takes it back")
-            self.query_one(Notice).focus()
+            self.offer("Saved as a demonstration.   u takes it back", "undo")
 
     async def action_undo(self) -> None:
         try:
@@ -94,9 +91,9 @@ class ChatJudging(ChatAdapting):
         except ChatappError as error:
             self.complain(error)
             return
+        self.to_prompt()
         self.say(f"Taken back: {what}." if what else "Nothing to take back.")
         await self.show_path()
-        self.to_prompt()
 
     @work(group="tags")
     async def action_tags(self) -> None:
@@ -181,7 +178,7 @@ class ChatJudging(ChatAdapting):
         self.transcript.anchor()
         if outcome.ranking is not None:
             said = f"   saved as ranking {outcome.ranking.id}   "
-            self.say(
+            self.offer(
                 Content.assemble(
                     (outcome.order, "$accent"),
                     said,
@@ -189,9 +186,10 @@ class ChatJudging(ChatAdapting):
                     " undo   ",
                     ("t", "bold $accent"),
                     " why",
-                )
+                ),
+                "undo",
+                "tags",
             )
-            self.query_one(Notice).focus()
             self.show_agreement(outcome.ranking, outcome.order)
             return
         self.to_prompt()

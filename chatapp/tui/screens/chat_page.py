@@ -114,6 +114,12 @@ class ChatPage(Screen[None]):
     def say(self, text: str | Content, error: bool = False) -> None:
         self.query_one(Notice).say(text, error)
 
+    def offer(self, text: str | Content, *offers: str) -> None:
+        """Say what was done and let the next key take it back (`undo`) or say why (`tags`)."""
+        notice = self.query_one(Notice)
+        notice.say(text, offers=offers)
+        notice.focus()
+
     def complain(self, error: ChatappError) -> None:
         self.say(f"{error}: {error.hint}", error=True)
 

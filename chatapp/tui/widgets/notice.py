@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from textual import events
 from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static
 
 from chatapp.core.sanitize import one_line
 
+_LETTERS = {"u": "undo", "t": "tags"}
+
 
 class Notice(Static, can_focus=True):
-    """Focused after a ranking, so that `u` and `t` act on it; any other letter goes back to the prompt."""
+    """Focused where it offers something, so that `u` and `t` act on it; all other typing goes to the prompt.
+
+    A message may begin with these letters too: one acts when nothing is typed right after it, and goes to the
+    prompt with what is. Backspace takes it back.
+    """
 
     class Asked(Message):
         def __init__(self, what: str) -> None:
@@ -20,9 +29,9 @@ class Notice(Static, can_focus=True):
             self.what = what
 
     class Typed(Message):
-        def __init__(self, character: str) -> None:
+        def __init__(self, text: str) -> None:
             super().__init__()
-            self.character = character
+            self.character = text
 
     ALLOW_SELECT = False
     BINDINGS = [
@@ -43,20 +52,56 @@ class Notice(Static, can_focus=True):
     }
     """
 
+    PATIENCE = 0.6
+    """Seconds without another letter after which `u` and `t` act."""
+
     said: str | Content = ""
     """What is shown."""
+    offers: Collection[str] = ()
+    """Which of `undo` and `tags` it offers."""
+    _held = ""
+    _waiting: Timer | None = None
 
-    def say(self, text: str | Content, error: bool = False) -> None:
+    def say(self, text: str | Content, error: bool = False, offers: Collection[str] = ()) -> None:
         """Show one line in place of the one that is there; empty text hides it."""
         self.said = text
+        self.offers = offers
         self.set_class(error, "-error")
         self.display = bool(text)
         self.update(text if isinstance(text, Content) else Content(one_line(text, 300)))
+        if self.is_attached:
+            self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "ask" and parameters[0] in _LETTERS.values():
+            return parameters[0] in self.offers
+        return True
 
     def action_ask(self, what: str) -> None:
         self.post_message(self.Asked(what))
 
     def on_key(self, event: events.Key) -> None:
-        if event.is_printable and event.character and event.character not in "ut":
+        letter = event.character if event.is_printable else None
+        if self._held and (letter or event.key == "backspace"):
             event.stop()
-            self.post_message(self.Typed(event.character))
+            held = self._let_go()
+            if letter:
+                self.post_message(self.Typed(held + letter))
+        elif letter and _LETTERS.get(letter) in self.offers:
+            event.stop()
+            self._held = letter
+            self._waiting = self.set_timer(self.PATIENCE, self._act)
+        elif letter:
+            event.stop()
+            self.post_message(self.Typed(letter))
+
+    def _act(self) -> None:
+        if held := self._let_go():
+            self.action_ask(_LETTERS[held])
+
+    def _let_go(self) -> str:
+        """The letter that was waiting, which waits no longer."""
+        held, self._held = self._held, ""
+        if self._waiting is not None:
+            self._waiting.stop()
+        return held
