@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+from chatapp.core.errors import UsageError
+
+_AS_MESSAGE = "a space before the slash sends it as a message"
+_NEAR = 0.6
+"""How much of a word has to be that of a command for it to be taken for a slip; `difflib`'s ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +22,12 @@ class Command:
     help: str
     action: str
     argument: str = ""
-    """What may follow the name; shown in the hint."""
+    """What may follow the name; shown in the hint. Without brackets it must."""
     key: str = ""
+
+    @property
+    def needs_argument(self) -> bool:
+        return bool(self.argument) and not self.argument.startswith("[")
 
 
 COMMANDS = (
@@ -50,6 +62,7 @@ def matching(text: str) -> list[Command]:
     if not text.startswith("/") or "\n" in text:
         return []
     word, space, _ = text[1:].partition(" ")
+    word = word.lower()
     return [
         each
         for each in COMMANDS
@@ -58,11 +71,37 @@ def matching(text: str) -> list[Command]:
 
 
 def parse(text: str) -> tuple[Command, str] | None:
-    """The command that `text` gives and what follows its name; None when it is not one, but a message."""
-    if not text.startswith("/"):
+    """The command that `text` gives and what follows its name; None when it is not one, but a message.
+
+    The beginning of one name alone is that command. Errors: `UsageError` for what looks like a command and
+    cannot be done as it stands; nothing of it may be lost.
+    """
+    found = re.fullmatch(r"/(\w*)(?:\s+(.*))?", text.rstrip(), re.DOTALL)
+    if found is None or (not found[1] and found[2]):
         return None
-    word, _, argument = text[1:].strip().partition(" ")
-    for each in COMMANDS:
-        if each.name and each.name == word.lower():
-            return each, argument.strip()
-    return None
+    word, rest = found[1].lower(), (found[2] or "").strip()
+    named = [each for each in COMMANDS if each.name and each.name == word]
+    if not named and not rest and word:
+        named = matching(text.rstrip())
+    if len(named) != 1:
+        names = [each.name for each in named] or get_close_matches(
+            word, [each.name for each in COMMANDS if each.name], 1, _NEAR
+        )
+        if rest and not names:
+            return None
+        meant = f"{' or '.join('/' + each for each in names)}? Else " if names else ""
+        raise UsageError(f"there is no command /{found[1]}", meant + _AS_MESSAGE)
+    [command] = named
+    if rest and not command.argument:
+        raise UsageError(f"/{command.name} takes nothing after it", _AS_MESSAGE)
+    if not rest and command.needs_argument:
+        raise UsageError(f"/{command.name} needs its {command.argument}", "write it after the name")
+    return command, rest
+
+
+def is_command(text: str) -> bool:
+    """Whether `text` would be done and not sent."""
+    try:
+        return parse(text) is not None
+    except UsageError:
+        return False

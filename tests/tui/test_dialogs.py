@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input
 
 from chatapp.core.settings import load_settings
@@ -95,7 +96,9 @@ async def test_system_prompt_reaches_the_engine(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.press("f2")
         await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
-        await chat.press(*"Be brief", "enter")
+        await chat.press("slash", *"new")
+        assert "Enter save" in chat.key_line()
+        await chat.press(*["backspace"] * 4, *"Be brief", "enter")
         await chat.until(lambda: "system prompt holds" in chat.shown())
         await chat.send("hello")
         assert chat.engine.requests[-1].turns[0].text == "Be brief"
@@ -152,6 +155,49 @@ async def test_a_text_with_a_slash_that_is_no_command_is_a_message(open_chat: Op
         assert chat.texts()[0] == "/etc/passwd is a file"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/new idea for a story", "/new takes nothing after it"),
+        ("/quit now", "/quit takes nothing after it"),
+        ("/help me\nwrite", "/help takes nothing after it"),
+        ("/quitt", "there is no command /quitt: /quit?"),
+        ("/renmae fruit", "there is no command /renmae: /rename?"),
+        ("/re", "there is no command /re: /regenerate or /rename?"),
+        ("/zzz", "there is no command /zzz: a space before the slash sends it as a message"),
+        ("/", "there is no command /: a space"),
+        ("/rename", "/rename needs its TITLE"),
+    ],
+)
+async def test_a_command_that_cannot_be_done_stays_in_the_prompt(
+    open_chat: Open, text: str, said: str
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.write(text)
+        assert "Enter send" in chat.key_line()
+        await chat.press("enter")
+        await chat.until(lambda: said in " ".join(chat.shown().split()))
+        assert chat.screen.composer.text == text
+        assert chat.texts() == ["apples", "alpha one"] and len(chat.app.screen_stack) == 2
+        chat.screen.composer.move_cursor((0, 0))
+        await chat.press("space", "enter")
+        await chat.until(lambda: len(chat.texts()) == 4)
+        await chat.settled()
+        assert chat.texts()[2] == text
+        assert said not in " ".join(chat.shown().split())
+
+
+async def test_the_beginning_of_one_command_alone_is_that_command(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.press("slash", "n", "e")
+        assert "Enter run" in chat.key_line()
+        await chat.press("enter")
+        await chat.until(lambda: chat.texts() == [])
+        assert chat.screen.composer.text == ""
+
+
 async def test_a_theme_is_kept(open_chat: Open, tmp_path: Path) -> None:
     async with open_chat() as chat:
         await chat.write("/theme chatapp-light")
@@ -176,6 +222,7 @@ def test_command_parsing() -> None:
     assert parse("/nothing like it") is None
     command, argument = parse("/rename  a b ") or (None, "")
     assert command is not None and (command.name, argument) == ("rename", "a b")
+    assert parse("/etc/passwd") is None and parse("/ like this") is None and parse("/now, then") is None
     assert [each.name for each in matching("/re")] == ["regenerate", "rename"]
     assert [each.name for each in matching("/rename x")] == ["rename"]
     assert matching("no") == []

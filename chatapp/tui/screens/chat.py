@@ -78,7 +78,12 @@ class ChatScreen(ChatJudging):
     @on(Composer.Sent)
     def _sent(self, event: Composer.Sent) -> None:
         event.stop()
-        if command := parse(event.text):
+        try:
+            command = None if event.literal else parse(event.text)
+        except ChatappError as error:
+            self.complain(error)
+            return
+        if command is not None:
             self.composer.clear()
             self.run_worker(self.run_command(*command), group="command")
         elif not self.still_writing():

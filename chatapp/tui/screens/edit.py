@@ -68,7 +68,7 @@ class DialogComposer(Composer):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "send" and self._may_be_empty:
             return True
-        if action == "complete":
+        if action in ("complete", "run"):
             return False
         return super().check_action(action, parameters)
 

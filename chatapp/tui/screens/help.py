@@ -17,6 +17,7 @@ _PROMPT = (
     ("^J", "new line; Shift+Enter and Alt+Enter too"),
     ("Esc", "stop the reply; what came is kept"),
     ("^C", "copy the selection, else stop the reply"),
+    ("/", "a command; with a space before it a message"),
     ("^Up ^Down", "your earlier prompts"),
     ("Up", "select a message (empty prompt)"),
     ("Left Right", "versions of the reply (empty prompt)"),

@@ -7,7 +7,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from chatapp.tui.commands import matching
+from chatapp.tui.commands import is_command, matching
 
 _NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
 
@@ -16,11 +16,12 @@ class Composer(TextArea):
     """Keeps every printable key for typing. The history is that of the person's own prompts, oldest first."""
 
     class Sent(Message):
-        """Enter was pressed on this text."""
+        """Enter was pressed on this text. `literal`: it is a message even where it looks like a command."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, literal: bool = False) -> None:
             super().__init__()
             self.text = text
+            self.literal = literal
 
     class Left(Message):
         """Up, Left or Right in the empty prompt: `where` is `above`, `previous` or `next`."""
@@ -30,6 +31,7 @@ class Composer(TextArea):
             self.where = where
 
     BINDINGS = [
+        Binding("enter", "run", "run", key_display="Enter"),
         Binding("enter", "send", "send", key_display="Enter"),
         Binding(",".join(_NEW_LINE), "line", "line", key_display="^J"),
         Binding("tab", "complete", "complete", key_display="Tab"),
@@ -63,6 +65,8 @@ class Composer(TextArea):
             return not self.text and (self.selectable if parameters[0] == "above" else self.versions > 1)
         if action == "complete":
             return bool(self.suggestion)
+        if action == "run":
+            return is_command(self.text)
         if action in ("send", "line"):
             return bool(self.text.strip()) or None
         return True
@@ -70,7 +74,10 @@ class Composer(TextArea):
     def action_send(self) -> None:
         if text := self.text.strip():
             self._recalled, self._draft = None, ""
-            self.post_message(self.Sent(text))
+            self.post_message(self.Sent(text, literal=self.text[0].isspace()))
+
+    def action_run(self) -> None:
+        self.action_send()
 
     def action_line(self) -> None:
         self.insert("\n")
