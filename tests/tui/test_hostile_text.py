@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from chatapp.tui.screens.chats import ChatsScreen
+from chatapp.tui.screens.edit import EditScreen, LineScreen
 from chatapp.tui.screens.link import LinkScreen
+from chatapp.tui.widgets.composer import Composer
 
 from .conftest import Open
 
@@ -44,6 +47,43 @@ async def test_replies_prompts_and_titles(open_chat: Open, text: str) -> None:
         await chat.screen.show_path()
         await chat.pilot.pause()
         assert chat.app.is_running
+
+
+def steers(shown: str) -> bool:
+    """Whether a character is on the screen that a terminal could obey."""
+    return any((ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2028" for c in shown)
+
+
+EDITED = "one \x1b]0;HACKED\x07 two\x0c three \u202egnp.exe \u2028 \x9b2J"
+
+
+async def test_every_editor_shows_and_does_nothing(open_chat: Open) -> None:
+    async with open_chat(script=[EDITED, "more"]) as chat:
+        chat.screen.composer.post_message(events.Paste(EDITED))
+        await chat.until(lambda: "␛]0;HACKED␇" in chat.shown())
+        assert not steers(chat.shown())
+        await chat.send("")
+        stored = chat.store.conversations.path(1)
+        assert stored[-1].text == EDITED
+        await chat.press("ctrl+up")
+        assert "> one ␛]0;HACKED␇" in chat.shown() and not steers(chat.shown())
+        chat.screen.composer.clear()
+        await chat.press("up", "e")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.until(lambda: "␛]0;HACKED␇" in chat.app.screen.query_one(Composer).render_line(0).text)
+        assert not steers(chat.shown())
+        await chat.press("enter")
+        await chat.until(lambda: not isinstance(chat.app.screen, EditScreen))
+        await chat.settled()
+        assert chat.store.rankings.demonstrations() == []
+        assert [each.id for each in chat.store.conversations.path(1)] == [each.id for each in stored]
+
+
+async def test_a_line_shows_and_does_nothing(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.app.push_screen(LineScreen("Rename", "a\x1b]0;HACKED\x07\u202eb"))
+        await chat.until(lambda: "a␛]0;HACKED␇�b" in chat.shown())
+        assert not steers(chat.shown())
 
 
 async def test_html_and_markup_stay_visible(open_chat: Open) -> None:

@@ -22,6 +22,7 @@ from chatapp.core.types import Conversation
 from chatapp.session.stores import Stores
 from chatapp.tui.widgets.heading import clock
 from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.line import Line
 
 _MOST = 200
 
@@ -73,7 +74,7 @@ class ChatsScreen(ModalScreen[Left]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Conversations"
-            yield Input(placeholder="Search titles and text")
+            yield Line(placeholder="Search titles and text")
             yield OptionList(markup=False)
             yield Static(classes="empty quiet", markup=False)
         yield KeyBar()

@@ -14,10 +14,14 @@ from textual.widgets import Input, Static
 
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.line import Line
 
 
 class EditScreen(ModalScreen[str | None]):
-    """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text."""
+    """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text.
+
+    A text that was not changed is given as it came; the editor has line breaks of one kind.
+    """
 
     BINDINGS = [Binding("escape", "dismiss(None)", "leave", key_display="Esc")]
     DEFAULT_CSS = """
@@ -29,6 +33,7 @@ class EditScreen(ModalScreen[str | None]):
         super().__init__()
         self._heading = title
         self._text = text
+        self._loaded = ""
         self._explanation = explanation
         self._may_be_empty = may_be_empty
 
@@ -42,13 +47,14 @@ class EditScreen(ModalScreen[str | None]):
     def on_mount(self) -> None:
         composer = self.query_one(Composer)
         composer.load_text(self._text)
+        self._loaded = composer.text.strip()
         composer.move_cursor(composer.document.end)
         composer.focus()
 
     @on(Composer.Sent)
     def _saved(self, event: Composer.Sent) -> None:
         event.stop()
-        self.dismiss(event.text)
+        self.dismiss(self._text.strip() if event.text == self._loaded else event.text)
 
 
 class DialogComposer(Composer):
@@ -107,7 +113,7 @@ class LineScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._heading)
-            yield Input(self._text, select_on_focus=False)
+            yield Line(self._text, select_on_focus=False)
             if self._suggestions:
                 with Horizontal():
                     for each in self._suggestions:

@@ -15,6 +15,7 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
 from chatapp.library.catalogue import Catalogue, CatalogueEntry
 from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.line import Line
 
 
 def size_text(size: int) -> str:
@@ -48,7 +49,7 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Models"
-            yield Input(placeholder="Search, or the path of a GGUF file")
+            yield Line(placeholder="Search, or the path of a GGUF file")
             yield OptionList(markup=False)
             yield Static(classes="problem", markup=False)
             yield Static(

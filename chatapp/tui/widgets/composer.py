@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
+from chatapp.core.sanitize import terminal_safe
 from chatapp.tui.commands import is_command, matching
 
 _NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
@@ -102,6 +104,10 @@ class Composer(TextArea):
             text = self.prompts[self._recalled]
         self.load_text(text)
         self.move_cursor(self.document.end)
+
+    def get_line(self, line_index: int) -> Text:
+        """As it is drawn: terminal-safe, wherever the text came from. The text itself stays as it is."""
+        return Text(terminal_safe(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def update_suggestion(self) -> None:
         found = matching(self.text) if " " not in self.text and len(self.text) > 1 else []

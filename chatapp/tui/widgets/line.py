@@ -1,0 +1,16 @@
+"""One line that a person writes."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Input
+
+from chatapp.core.sanitize import terminal_safe
+
+
+class Line(Input):
+    """Draws its text terminal-safe; the text itself stays as it came."""
+
+    @property
+    def _value(self) -> Text:
+        return Text(terminal_safe(self.value), no_wrap=True, overflow="ignore", end="")
