@@ -75,9 +75,9 @@ class ChatApp(App[None]):
             )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """No other command comes between the replies that are being ranked."""
+        """No other command comes between the replies being ranked, or before a dialog is answered."""
         if action == "command_palette":
-            return getattr(self.screen, "ranker", None) is None
+            return getattr(self.screen, "ranker", None) is None and not self.screen.is_modal
         return True
 
     def action_help(self) -> None:

@@ -13,6 +13,7 @@ from chatapp.tui.screens.chats import ChatsScreen
 from chatapp.tui.screens.edit import EditScreen, LineScreen
 from chatapp.tui.screens.help import HelpScreen
 from chatapp.tui.screens.models import ModelsScreen
+from chatapp.tui.widgets.composer import Composer
 
 from .conftest import Chat, Open
 
@@ -50,6 +51,8 @@ async def test_search_looks_into_titles_and_text(open_chat: Open) -> None:
         await chat.until(lambda: [each.conversation.title for each in screen._found] == ["pears"])
         screen.query_one(Input).value = "plums"
         await chat.until(lambda: "Nothing found." in chat.shown())
+        line = screen.query_one(Input).region
+        await chat.until(lambda: screen.query_one(".empty").region.y <= line.bottom + 1)
 
 
 async def test_rename_delete_and_undo(open_chat: Open) -> None:
@@ -215,6 +218,16 @@ async def test_the_palette_runs_a_command(open_chat: Open) -> None:
         await chat.until(lambda: "begin an empty one" in chat.shown())
         await chat.press("enter", "enter")
         await chat.until(lambda: len(chat.app.screen_stack) == 2 and chat.texts() == [])
+
+
+async def test_a_dialog_is_answered_before_another_command(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        assert "^P" not in chat.key_line()
+        await chat.press("ctrl+p", "a")
+        assert isinstance(chat.app.screen, EditScreen)
+        assert chat.app.screen.query_one(Composer).text == "a"
 
 
 def test_command_parsing() -> None:

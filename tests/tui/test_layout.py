@@ -69,6 +69,17 @@ async def test_a_click_on_the_key_line_presses_the_key(open_chat: Open) -> None:
         await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
 
 
+@pytest.mark.parametrize(
+    ("key", "width"), [("f1", 150), ("f2", 100), ("ctrl+s", 100), ("ctrl+o", 90)], ids=lambda each: str(each)
+)
+async def test_each_dialog_has_a_width_of_its_own(open_chat: Open, key: str, width: int) -> None:
+    async with open_chat(size=(200, 50)) as chat:
+        await chat.press(key)
+        await chat.until(lambda: len(chat.app.screen_stack) == 3 and chat.app.screen.query(".dialog"))
+        await chat.until(lambda: chat.app.screen.query_one(".dialog").size.width > 0)
+        assert chat.app.screen.query_one(".dialog").outer_size.width == width
+
+
 async def test_text_stays_narrow_in_a_wide_terminal(open_chat: Open) -> None:
     async with open_chat(size=(200, 50), script=["word " * 200]) as chat:
         await chat.send("hello")

@@ -145,6 +145,21 @@ async def test_leaving_the_program_asks_once_and_stops_it(open_chat: Open, tmp_p
         assert chat.app.training.state.phase == "stopped" and not alive(tmp_path)
 
 
+async def test_a_command_of_the_chat_leaves_the_training_for_it(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "hang") as chat:
+        await chat.send("hello")
+        await started(chat)
+        await chat.press("ctrl+p")
+        await chat.until(lambda: not isinstance(chat.app.screen, TrainScreen))
+        await chat.press(*"alter")
+        await shows(chat, "more replies beside the last one")
+        await chat.press("enter", "enter")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        assert chat.app.screen is chat.screen and alive(tmp_path)
+        await chat.press("escape")
+        await chat.ranked()
+
+
 async def test_one_that_is_deaf_is_ended_the_second_time(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "deaf") as chat:
         await started(chat)

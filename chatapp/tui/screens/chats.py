@@ -58,7 +58,6 @@ class ChatsScreen(ModalScreen[Left]):
         Binding("escape", "leave", "leave", key_display="Esc"),
     ]
     DEFAULT_CSS = """
-    ChatsScreen .dialog { max-width: 100; height: 90%; }
     ChatsScreen OptionList { height: 1fr; margin-top: 1; }
     ChatsScreen .empty { display: none; margin-top: 1; }
     """
@@ -100,6 +99,7 @@ class ChatsScreen(ModalScreen[Left]):
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
+        options.display = bool(self._found)
         width = max(options.size.width, 40)
         options.add_options([Option(_described(each, self._current, width)) for each in self._found])
         if self._found:

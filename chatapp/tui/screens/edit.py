@@ -24,10 +24,6 @@ class EditScreen(ModalScreen[str | None]):
     """
 
     BINDINGS = [Binding("escape", "dismiss(None)", "leave", key_display="Esc")]
-    DEFAULT_CSS = """
-    EditScreen .dialog { max-width: 100; }
-    EditScreen Composer { margin: 1 0; max-height: 60vh; }
-    """
 
     def __init__(self, title: str, text: str, explanation: str, may_be_empty: bool = False) -> None:
         super().__init__()
@@ -97,7 +93,6 @@ class LineScreen(ModalScreen[str | None]):
         Binding("tab", "next", "suggestions", key_display="Tab"),
     ]
     DEFAULT_CSS = """
-    LineScreen .dialog { max-width: 70; }
     LineScreen Horizontal { height: auto; margin-top: 1; }
     LineScreen Chip { width: auto; margin-right: 2; color: $secondary; pointer: pointer; }
     LineScreen Chip.-on { color: $accent; text-style: bold; }

@@ -82,8 +82,7 @@ class HelpScreen(ModalScreen[None]):
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     DEFAULT_CSS = """
-    HelpScreen .dialog { max-width: 150; padding: 0 2; }
-    HelpScreen VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+    HelpScreen VerticalScroll { scrollbar-size-vertical: 1; }
     HelpScreen Horizontal { height: auto; layout: horizontal; }
     HelpScreen Horizontal Vertical { height: auto; width: 1fr; }
     HelpScreen.-narrow Horizontal { layout: vertical; }

@@ -44,7 +44,7 @@ class TrainScreen(Screen[None]):
         Binding("s", "stop", "stop"),
         Binding("r", "resume", "go on with the stopped one"),
         Binding("n", "again", "plan another"),
-        Binding("escape", "dismiss(None)", "chat", key_display="Esc"),
+        Binding("escape", "leave", "chat", key_display="Esc"),
     ]
 
     def __init__(self, house: House, session: SessionThread, training: TrainingProcess) -> None:
@@ -198,6 +198,9 @@ class TrainScreen(Screen[None]):
     async def action_again(self) -> None:
         options = await self.session.do(_what_answers)
         self.app.run_worker(self.training.plan(*options), group="training")
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
 
     def action_stop(self) -> None:
         self.training.stop()
