@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Iterator
+
 import pytest
 from textual import events
 
 from chatapp.core.errors import EngineDied
+from chatapp.engine.base import Event, Request
 
 from .conftest import Open
 
@@ -101,6 +106,45 @@ async def test_prompt_is_kept_while_a_reply_is_being_written(open_chat: Open) ->
         await chat.until(lambda: "Esc stops it" in chat.shown())
         await chat.press("escape")
         await chat.settled()
+        await chat.until(lambda: "Esc stops it" not in chat.shown())
+
+
+async def test_the_place_of_a_reply_is_there_before_its_first_word(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = threading.Event()
+    async with open_chat() as chat:
+        generate = chat.engine.generate
+
+        def slow(request: Request) -> Iterator[Event]:
+            reading.wait(30)
+            yield from generate(request)
+
+        monkeypatch.setattr(chat.engine, "generate", slow)
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: re.search(r"Guide +… *$", chat.shown(), re.MULTILINE))
+        await chat.until(lambda: re.search(r"Guide +… [1-9] s$", chat.shown(), re.MULTILINE))
+        reading.set()
+        await chat.until(lambda: chat.texts() == ["go", "alpha one"])
+        await chat.settled()
+        await chat.until(lambda: "…" not in chat.shown() and chat.shown().count("Guide") == 1)
+
+
+async def test_what_was_said_goes_with_the_next_command(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.write("/theme nope")
+        await chat.press("enter")
+        await chat.until(lambda: "No theme 'nope'" in chat.shown())
+        await chat.write("/rename fruit")
+        await chat.press("enter")
+        await chat.until(lambda: "fruit" in chat.shown() and "No theme" not in chat.shown())
+        await chat.write("/quitt")
+        await chat.press("enter")
+        await chat.until(lambda: "no command /quitt" in chat.shown())
+        await chat.press("backspace")
+        await chat.until(lambda: "no command" not in chat.shown())
 
 
 async def test_an_engine_that_dies_is_one_line_and_the_next_message_works(open_chat: Open) -> None:

@@ -81,7 +81,7 @@ class ChatScreen(ChatJudging):
         try:
             command = None if event.literal else parse(event.text)
         except ChatappError as error:
-            self.complain(error)
+            self.say_for_now(f"{error}: {error.hint}", error=True)
             return
         if command is not None:
             self.composer.clear()
@@ -161,6 +161,7 @@ class ChatScreen(ChatJudging):
 
     async def run_command(self, command: Command, argument: str) -> None:
         """What a slash command or an entry of the palette does."""
+        self.say("")
         match command.action:
             case "rename":
                 await self.rename(argument)
@@ -292,6 +293,7 @@ class ChatScreen(ChatJudging):
     @on(TextArea.Changed, "Composer")
     def _typing(self) -> None:
         self.query_one(SlashMenu).follow(self.composer.text)
+        self.say_no_more()
         self.refresh_bindings()
 
     @on(SlashMenu.Picked)

@@ -58,6 +58,7 @@ class ChatPage(Screen[None]):
         self._first_message = first_message
         self._resume = resume
         self._stopped = False
+        self._for_now: str | None = None
         self._ranker: Ranker | None = None
         self._showing = asyncio.Lock()
         self._idle = asyncio.Event()
@@ -113,6 +114,17 @@ class ChatPage(Screen[None]):
 
     def say(self, text: str | Content, error: bool = False) -> None:
         self.query_one(Notice).say(text, error)
+
+    def say_for_now(self, text: str, error: bool = False) -> None:
+        """Say what holds until the reply is complete or the prompt is another one."""
+        self._for_now = text
+        self.say(text, error)
+
+    def say_no_more(self) -> None:
+        """Take back what held for the time being."""
+        if self._for_now is not None and self.query_one(Notice).said == self._for_now:
+            self.say("")
+        self._for_now = None
 
     def offer(self, text: str | Content, *offers: str) -> None:
         """Say what was done and let the next key take it back (`undo`) or say why (`tags`)."""
@@ -171,6 +183,8 @@ class ChatPage(Screen[None]):
             self._idle.clear()
         else:
             self._idle.set()
+            if self.query(Notice):
+                self.say_no_more()
         self.refresh_bindings()
 
     def select(self, view: MessageView | None) -> None:

@@ -44,6 +44,7 @@ class ChatWriting(ChatPage):
         self._stopped = False
         view: MessageView | None = None
         failed: ChatappError | None = None
+        waiting = await self.transcript.wait(self.snapshot.model if self.snapshot else "")
         try:
             if not await self.load() or self._stopped:
                 return
@@ -52,7 +53,9 @@ class ChatWriting(ChatPage):
                 for update in batch:
                     match update:
                         case Began(reply):
-                            view = await self.transcript.add(MessageView(Item(reply), streaming=True))
+                            with self.app.batch_update():
+                                await waiting.remove()
+                                view = await self.transcript.add(MessageView(Item(reply), streaming=True))
                         case Text(delta=delta):
                             text += delta
                         case Finished(reply):
@@ -67,6 +70,8 @@ class ChatWriting(ChatPage):
         except ChatappError as error:
             failed = error
         finally:
+            if waiting.is_attached:
+                waiting.remove()
             self._set_writing(False)
         await self._answered(view, failed)
 
@@ -103,7 +108,7 @@ class ChatWriting(ChatPage):
     def still_writing(self) -> bool:
         """Whether something has to wait for the end of a reply; says so."""
         if self.writing:
-            self.say("A reply is still being written. Esc stops it.")
+            self.say_for_now("A reply is still being written. Esc stops it.")
         return self.writing
 
     def interrupt(self) -> None:

@@ -35,7 +35,12 @@ def author(message: Message) -> str:
         return "You" if message.role == "user" else "System"
     if message.provenance is None:
         return "Reply"
-    name = one_line(message.provenance.model, 28)
+    return shown_name(message.provenance.model)
+
+
+def shown_name(model: str) -> str:
+    """A model's name above what it writes."""
+    name = one_line(model, 28)
     return name.capitalize() if name == "guide" else name
 
 

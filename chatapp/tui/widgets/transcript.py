@@ -10,6 +10,7 @@ from textual.geometry import Offset
 
 from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.message import MessageView
+from chatapp.tui.widgets.waiting import Waiting
 
 _MOUNTED = 60
 """Messages that are drawn at first, and how many more come each time the top is reached."""
@@ -70,9 +71,15 @@ class Transcript(VerticalScroll, can_focus=False):
         await self.column.mount(view)
         return view
 
+    async def wait(self, name: str) -> Waiting:
+        """Mount what stands at the end until the first word of a reply."""
+        waiting = Waiting(name)
+        await self.column.mount(waiting)
+        return waiting
+
     async def clear(self) -> None:
         self._items, self._first = (), 0
-        await self.column.remove_children(MessageView)
+        await self.column.remove_children("MessageView, Waiting")
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
