@@ -373,6 +373,17 @@ class Session:
         self.store.conversations.delete_message(message)
         self._undo.push("the deletion", lambda: self.store.conversations.restore_message(message))
 
+    def deleted(self, conversations: Sequence[int], open_one: int | None = None) -> None:
+        """These were deleted elsewhere: `undo` brings them back, and opens `open_one` where none is open."""
+
+        def back() -> None:
+            for each in conversations:
+                self.store.conversations.restore(each)
+            if self._conversation is None:
+                self._conversation = open_one
+
+        self._undo.push("the deletion", back)
+
     def undo(self) -> str | None:
         """Take back the newest ranking, thumb, edit or deletion of this session and say which it was."""
         return self._undo.pop()

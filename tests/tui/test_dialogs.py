@@ -84,6 +84,28 @@ async def test_deleting_the_open_conversation_leaves_an_empty_page(open_chat: Op
         await chat.until(lambda: chat.texts() == [])
 
 
+async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await conversations(chat, 1)
+        await chat.press("ctrl+d")
+        await chat.until(lambda: chat.store.conversations.list() == [])
+        await chat.press("escape")
+        await chat.until(lambda: "Deleted conversation 1. u undoes it" in chat.shown())
+        await chat.press("u")
+        await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
+        await chat.press("ctrl+n")
+        await chat.send("pears")
+        await conversations(chat, 2)
+        await chat.press("down", "ctrl+d")
+        await chat.until(lambda: len(chat.store.conversations.list()) == 1)
+        await chat.press("escape")
+        await chat.until(lambda: "u undoes it" in chat.shown())
+        await chat.press("u")
+        await chat.until(lambda: len(chat.store.conversations.list()) == 2)
+        assert chat.texts()[0] == "pears"
+
+
 async def test_conversations_open_while_a_reply_is_being_written(open_chat: Open) -> None:
     async with open_chat(script=["word " * 300], pace=0.01) as chat:
         await chat.write("go")

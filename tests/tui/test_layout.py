@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
+from textual.widgets import Input, OptionList
 
+from chatapp.tui.screens.chats import ChatsScreen
 from chatapp.tui.screens.help import HelpScreen
 from chatapp.tui.widgets.lanes import columns, row_height, stacked_heights
 
@@ -78,6 +80,22 @@ async def test_each_dialog_has_a_width_of_its_own(open_chat: Open, key: str, wid
         await chat.until(lambda: len(chat.app.screen_stack) == 3 and chat.app.screen.query(".dialog"))
         await chat.until(lambda: chat.app.screen.query_one(".dialog").size.width > 0)
         assert chat.app.screen.query_one(".dialog").outer_size.width == width
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_wide_titles_are_cut_by_cells(open_chat: Open, size: tuple[int, int]) -> None:
+    async with open_chat(size=size) as chat:
+        await chat.send("湖のそばで美味しいコーヒーが飲める店を教えてください。" * 3)
+        await chat.until(lambda: "ctx" in chat.shown().splitlines()[0])
+        assert "guide" in chat.shown().splitlines()[0] and "湖のそば" in chat.shown().splitlines()[0]
+        await chat.press("ctrl+s")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen) and chat.app.screen._found)
+        await chat.until(lambda: "2 messages" in chat.shown())
+        [line] = [each for each in chat.shown().splitlines() if "2 messages" in each]
+        assert "● 湖のそば" in line
+        chat.app.screen.query_one(Input).value = "コーヒー"
+        await chat.until(lambda: any(each.snippet for each in chat.app.screen._found))
+        await chat.until(lambda: chat.app.screen.query_one(OptionList).virtual_size.height == 2)
 
 
 async def test_text_stays_narrow_in_a_wide_terminal(open_chat: Open) -> None:

@@ -205,6 +205,12 @@ class ChatScreen(ChatJudging):
             await self.action_new()
         else:
             await self.show_path()
+        if left.gone:
+            gone = sorted(left.gone)
+            was_open = current.id if current is not None and current.id in left.gone else None
+            await self.session.do(lambda session: session.deleted(gone, was_open))
+            which = f"conversation {gone[0]}" if len(gone) == 1 else f"{len(gone)} conversations"
+            self.offer(f"Deleted {which}.   u undoes it, later chatapp history restore ID", "undo")
 
     async def open(self, conversation: int) -> None:
         await self.stopped()

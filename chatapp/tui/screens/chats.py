@@ -20,6 +20,7 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Conversation
 from chatapp.session.stores import Stores
+from chatapp.tui.cells import cut
 from chatapp.tui.widgets.heading import clock
 from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.line import Line
@@ -163,9 +164,9 @@ class ChatsScreen(ModalScreen[Left]):
     @work
     async def action_delete(self) -> None:
         if chosen := self._chosen:
-            await self._change(lambda: self._stores.here().conversations.delete(chosen.id))
-            self._deleted.append(chosen.id)
-            self.look()
+            self._deleted.append(chosen.id)  # at once: the list may be left before it is done
+            if not await self._change(lambda: self._stores.here().conversations.delete(chosen.id)):
+                self._deleted.remove(chosen.id)
 
     @work
     async def action_undo(self) -> None:
@@ -173,15 +174,16 @@ class ChatsScreen(ModalScreen[Left]):
             conversation = self._deleted.pop()
             await self._change(lambda: self._stores.here().conversations.restore(conversation))
 
-    async def _change(self, step: object) -> None:
+    async def _change(self, step: object) -> bool:
         try:
             await asyncio.wrap_future(self._pool.submit(step))  # type: ignore[arg-type]
         except ChatappError as error:
             empty = self.query_one(".empty", Static)
             empty.update(Content(one_line(f"{error}: {error.hint}")))
             empty.display = True
-            return
+            return False
         self.look()
+        return True
 
 
 def _described(found: Found, current: int | None, width: int) -> Content:
@@ -190,9 +192,9 @@ def _described(found: Found, current: int | None, width: int) -> Content:
     mark = "● " if each.id == current else "  "
     messages = "1 message" if each.messages == 1 else f"{each.messages} messages"
     when = f"{clock(each.updated)} · {messages}"
-    title = one_line(each.title or "untitled", max(10, width - len(when) - 5))
+    title = cut(each.title or "untitled", max(10, width - len(when) - 5))
     gap = max(1, width - cell_len(mark + title) - len(when) - 1)
     line = Content.assemble((mark, "$accent"), (title, "bold"), (" " * gap + when, "$secondary"))
     if found.snippet and found.snippet.strip() != each.title:
-        line = Content.assemble(line, ("\n    " + one_line(found.snippet, width - 6), "$secondary"))
+        line = Content.assemble(line, ("\n    " + cut(found.snippet, width - 6), "$secondary"))
     return line

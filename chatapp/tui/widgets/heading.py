@@ -15,6 +15,7 @@ from textual.widget import Widget
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Message
 from chatapp.preferences.keys import ordinal
+from chatapp.tui.cells import cut
 from chatapp.tui.snapshot import Item
 
 _THUMBS = {1: "+1", -1: "−1"}
@@ -40,7 +41,7 @@ def author(message: Message) -> str:
 
 def shown_name(model: str) -> str:
     """A model's name above what it writes."""
-    name = one_line(model, 28)
+    name = cut(model, 28)
     return name.capitalize() if name == "guide" else name
 
 

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from chatapp.core.sanitize import one_line
+from chatapp.tui.cells import cut
 
 _BAR = 5
 
@@ -42,18 +42,16 @@ class StatusBar(Widget):
         name = Content.styled("chatapp", self.get_visual_style("status--name", partial=True))
         right = self._right(width)
         room = width - cell_len(name.plain) - cell_len(right.plain) - 5
-        title = one_line(self.title, max(room, 1)) if room > 3 else ""
+        title = cut(self.title, room) if room > 3 else ""
         left = Content.assemble(name, "   ", (title, self.get_visual_style("status--title", partial=True)))
         return Content.assemble(
             left, " " * max(1, width - cell_len(left.plain) - cell_len(right.plain)), right
         )
 
     def _right(self, width: int) -> Content:
-        parts = [one_line(self.model, 24 if width < 100 else 40)]
+        parts = [cut(self.model, 24 if width < 100 else 40)]
         if self.adapter:
-            parts.append(
-                f"adapter {one_line(self.adapter, 16)}" if width >= 70 else "▴" + one_line(self.adapter, 10)
-            )
+            parts.append(f"adapter {cut(self.adapter, 16)}" if width >= 70 else "▴" + cut(self.adapter, 10))
         if self.training:
             parts.append(self.training)
         if self.busy:
