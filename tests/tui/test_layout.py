@@ -64,6 +64,40 @@ async def test_at_80_columns_all_keys_of_ranking_are_there(open_chat: Open) -> N
             assert entry in chat.key_line()
 
 
+async def test_at_80_columns_the_keys_of_a_selected_reply_are_there(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        await chat.press("up")
+        for entry in ("r alternatives", "+/- thumb", "e edit", "d delete", "u undo", "Esc back", "F1 help"):
+            assert entry in chat.key_line()
+
+
+async def test_the_help_names_the_keys_that_scroll_it(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.press("f1")
+        await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+        await chat.until(lambda: "↑/↓ scroll  PgUp/PgDn page  Esc close" in chat.key_line())
+        page = chat.app.screen.query_one(".dialog")
+        await chat.press("pagedown")
+        await chat.until(lambda: page.scroll_y > 5)
+        await chat.pilot.resize_terminal(200, 60)
+        await chat.until(lambda: "scroll" not in chat.key_line() and "Esc close" in chat.key_line())
+
+
+@pytest.mark.parametrize("theme", ["chatapp-dark", "ansi-dark"])
+async def test_only_what_is_selected_has_a_bar(open_chat: Open, theme: str) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        chat.app.theme = theme
+        await chat.send("hello")
+        await chat.until(lambda: "alpha one" in chat.shown())
+        assert "▌" not in chat.shown()
+        await chat.press("up")
+        await chat.until(lambda: "▌" in chat.shown())
+
+
 async def test_a_click_on_the_key_line_presses_the_key(open_chat: Open) -> None:
     async with open_chat(size=(80, 24)) as chat:
         at = chat.key_line().index("F1 help")

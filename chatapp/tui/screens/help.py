@@ -76,13 +76,33 @@ def _table(title: str, rows: tuple[tuple[str, str], ...]) -> Vertical:
     return Vertical(Static(title, classes="title", markup=False), Grid(*cells), classes="table")
 
 
+class Page(VerticalScroll):
+    """Names its keys where there is more than the screen shows."""
+
+    BINDINGS = [
+        Binding("up", "scroll_up", "scroll", key_display="↑"),
+        Binding("down", "scroll_down", "scroll", key_display="↓"),
+        Binding("pageup", "page_up", "page", key_display="PgUp"),
+        Binding("pagedown", "page_down", "page", key_display="PgDn"),
+    ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.max_scroll_y > 0 if action.startswith(("scroll_", "page_")) else True
+
+    def watch_virtual_size(self) -> None:
+        self.refresh_bindings()
+
+    def on_resize(self) -> None:
+        self.refresh_bindings()
+
+
 class HelpScreen(ModalScreen[None]):
     BINDINGS = [
         Binding("escape,f1,q", "dismiss(None)", "close", key_display="Esc"),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     DEFAULT_CSS = """
-    HelpScreen VerticalScroll { scrollbar-size-vertical: 1; }
+    HelpScreen Page { scrollbar-size-vertical: 1; }
     HelpScreen Horizontal { height: auto; layout: horizontal; }
     HelpScreen Horizontal Vertical { height: auto; width: 1fr; }
     HelpScreen.-narrow Horizontal { layout: vertical; }
@@ -97,7 +117,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         slash = tuple((f"/{each.name} {each.argument}".strip(), each.help) for each in COMMANDS if each.name)
-        with VerticalScroll(classes="dialog") as dialog:
+        with Page(classes="dialog") as dialog:
             dialog.border_title = "Keys"
             with Horizontal():
                 with Vertical():
@@ -111,4 +131,4 @@ class HelpScreen(ModalScreen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()
+        self.query_one(Page).focus()
