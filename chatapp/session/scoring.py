@@ -95,9 +95,8 @@ class Scoring:
         """The engine and the file of the reward model. Errors: `ModelError` where there is none."""
         engine, file = self._session.engine, self._file()
         if file is None or not isinstance(engine, TuningClient):
-            raise ModelError(
-                "the adapter in use has no reward model", "train first: ^T in the chat, or `chatapp train`"
-            )
+            who = "the adapter in use" if self._session.adapter else "no adapter is in use, and the base"
+            raise ModelError(f"{who} has no reward model", "train first: ^T in the chat, or `chatapp train`")
         return engine, file
 
     def _file(self) -> Path | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
-from chatapp.training.data import Data
+from chatapp.training.data import HELD_OUT, Data
 
 Stage = Literal["sft", "reward", "dpo", "rloo", "ppo"]
 FEW, SOME = 8, 16
 """Rankings below which no preference is learned, and below which the reward model stays out of it."""
+_IN_ALL = ceil(FEW / (1 - HELD_OUT))
+"""Rankings of which so many are learned from, on average."""
 TELLING = 15
 """Held-out rankings below which only a large change can be told from chance."""
 
@@ -36,7 +39,10 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
             f"imitate {_count(len(data.train.demonstrations), 'edit')}, with other dialogue between them"
         )
     if rankings < FEW:
-        lines.append(f"{_count(rankings, 'ranking')} to learn from: too few to learn a preference; rank on")
+        lines.append(
+            f"{_count(rankings, 'ranking')} to learn from: too few to learn a preference, "
+            f"which takes about {_IN_ALL} in all; rank on"
+        )
     elif rankings < SOME:
         stages.append("dpo")
         lines.append(
@@ -67,7 +73,8 @@ def _what_there_is(data: Data) -> str:
     edits, thumbs = (sum(len(getattr(side, what)) for side in sides) for what in ("demonstrations", "thumbs"))
     # An edit is better than what it stands for, a thumb up than a thumb down: they count like rankings.
     compared = "comparison" if edits or thumbs else "ranking"
-    parts = [_count(data.rankings, compared), _count(edits, "edit"), _count(thumbs, "thumb")]
+    ordered = " with an order" if data.undecided else ""
+    parts = [_count(data.rankings, compared) + ordered, _count(edits, "edit"), _count(thumbs, "thumb")]
     all_bad = f"; {data.all_bad} times all replies were bad" if data.all_bad else ""
     return "there are " + ", ".join(parts) + all_bad
 

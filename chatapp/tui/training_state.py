@@ -46,6 +46,11 @@ class StageState:
     """For each metric of `CURVES` its value at each step; numbers that are none are left out."""
     note: str = ""
 
+    @property
+    def left(self) -> str:
+        """Time to the end of its steps. What comes after the last one (saving, measuring) has no clock."""
+        return "finishing" if self.step >= self.steps else time_left(self.seconds_left)
+
     def follow(self, event: Progress) -> None:
         if event.note:
             self.note = event.note
@@ -96,7 +101,9 @@ class TrainingState:
 
     @property
     def to_come(self) -> list[str]:
-        """Stages that have not begun."""
+        """Stages that have not begun; without one there is nothing to check either."""
+        if not self.planned and not self.stages:
+            return []
         begun = {each.stage for each in self.stages}
         return [each for each in (*self.planned, "evaluate") if each not in begun]
 
@@ -110,7 +117,7 @@ class TrainingState:
         now = self.stages[-1] if self.stages else None
         if now is None or not now.steps:
             return "training"
-        return f"training {now.step}/{now.steps} {time_left(now.seconds_left)}".rstrip()
+        return f"training {now.step}/{now.steps} {now.left}".rstrip()
 
     @property
     def ending(self) -> str:

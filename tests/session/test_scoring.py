@@ -90,7 +90,9 @@ def test_the_best_of_several_is_shown_and_the_others_are_kept(house: House, sess
     engine.set_adapter(session.adapter)
     assert engine.logprobs([(5, 6, 7)]) == before  # type: ignore[attr-defined]
     adapters.switch(house, session, None)
-    with pytest.raises(ModelError, match="no reward model") as raised:
+    with pytest.raises(
+        ModelError, match=r"^no adapter is in use, and the base has no reward model"
+    ) as raised:
         next(iter(Scoring(session, house.paths.adapters).best_of(prompt.id, 2)))
     assert "train" in raised.value.hint
 

@@ -75,6 +75,8 @@ def main() -> int:
             if what == "orphan" and os.fork() == 0:
                 (folder / "orphan").write_text(str(os.getpid()))
             time.sleep(600)
+    if what == "slow":
+        time.sleep(600)
     say("evaluate", note="dpo: better than the base")
     finish(what != "worse")
     return 0

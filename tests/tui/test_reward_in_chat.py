@@ -99,7 +99,7 @@ async def test_without_a_reward_model_nothing_is_said_and_best_says_to_train(tmp
         await chat.send("What can you do?")
         await chat.write("/best")
         await chat.press("enter")
-        await chat.until(lambda: "no reward model: train first" in chat.shown())
+        await chat.until(lambda: "the adapter in use has no reward model: train first" in chat.shown())
         await chat.compare()
         await chat.press("x")
         await chat.ranked()

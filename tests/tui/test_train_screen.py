@@ -160,6 +160,15 @@ async def test_a_command_of_the_chat_leaves_the_training_for_it(open_chat: Open,
         await chat.ranked()
 
 
+async def test_what_follows_the_last_step_has_no_clock(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "slow") as chat:
+        await started(chat, 6)
+        await shows(chat, "6/6 finishing")
+        assert "0:00" not in chat.shown()
+        await chat.press("escape")
+        await shows(chat, "training 6/6 finishing")
+
+
 async def test_one_that_is_deaf_is_ended_the_second_time(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "deaf") as chat:
         await started(chat)
@@ -202,6 +211,7 @@ async def test_too_little_data(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "little") as chat:
         await plan(chat)
         await shows(chat, "Too little to learn from. Rank some replies")
+        assert "held-out prompts" not in chat.shown()
         await chat.press("enter")
         assert len(calls(tmp_path)) == 1
 

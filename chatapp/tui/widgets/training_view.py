@@ -9,7 +9,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Sparkline, Static
 
-from chatapp.core.duration import time_left
 from chatapp.core.sanitize import one_line
 from chatapp.tui.training_state import CURVES, StageState, TrainingState, title_of
 
@@ -86,10 +85,9 @@ def _line(stage: StageState, going_on: bool) -> Content:
     title = title_of(stage.stage).ljust(_TITLE)
     if going_on and stage.steps:
         full = round(_BAR * min(1.0, stage.step / stage.steps))
-        left = time_left(stage.seconds_left)
         bar = "▰" * full + "▱" * (_BAR - full)
         return Content.assemble(
-            mark, (title, "bold"), (bar, "$accent"), f"  {stage.step}/{stage.steps}  {left}".rstrip()
+            mark, (title, "bold"), (bar, "$accent"), f"  {stage.step}/{stage.steps}  {stage.left}".rstrip()
         )
     said = one_line(stage.note, 200)
     if not said and not going_on:
