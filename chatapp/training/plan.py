@@ -76,7 +76,7 @@ def _what_there_is(data: Data) -> str:
     ordered = " with an order" if data.undecided else ""
     parts = [_count(data.rankings, compared) + ordered, _count(edits, "edit"), _count(thumbs, "thumb")]
     all_bad = f"; {data.all_bad} times all replies were bad" if data.all_bad else ""
-    return "there are " + ", ".join(parts) + all_bad
+    return ("there is " if data.rankings == 1 else "there are ") + ", ".join(parts) + all_bad
 
 
 def _warnings(data: Data) -> list[str]:

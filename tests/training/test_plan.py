@@ -38,6 +38,7 @@ def test_it_says_what_there_is_and_what_is_wrong() -> None:
     assert "34 rankings" in text
     assert "34 of your 100 rankings could tell the replies apart; sample hotter" in text
     assert plan(rankings(34, tied=66)).lines[0].startswith("there are 34 rankings with an order")
+    assert plan(rankings(1)).lines[0].startswith("there is 1 ranking,")
     assert "with an order" not in plan(rankings(34)).lines[0]
     assert "too few" in "\n".join(plan(rankings(3)).lines)
     assert "about 14 in all" in "\n".join(plan(rankings(3)).lines)

@@ -91,7 +91,12 @@ async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_ch
         await chat.press("ctrl+d")
         await chat.until(lambda: chat.store.conversations.list() == [])
         await chat.press("escape")
-        await chat.until(lambda: "Deleted conversation 1. u undoes it" in chat.shown())
+        await chat.until(
+            lambda: (
+                "Deleted conversation 1; `chatapp history restore 1` brings it back later.   u undo"
+                in chat.shown()
+            )
+        )
         await chat.press("u")
         await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
         await chat.press("ctrl+n")
@@ -100,7 +105,7 @@ async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_ch
         await chat.press("down", "ctrl+d")
         await chat.until(lambda: len(chat.store.conversations.list()) == 1)
         await chat.press("escape")
-        await chat.until(lambda: "u undoes it" in chat.shown())
+        await chat.until(lambda: "u undo" in chat.shown())
         await chat.press("u")
         await chat.until(lambda: len(chat.store.conversations.list()) == 2)
         assert chat.texts()[0] == "pears"

@@ -90,7 +90,9 @@ async def test_a_letter_of_the_line_can_be_taken_back(
         await chat.compare()
         await chat.press("1", "2", "3")
         await chat.ranked()
+        assert "u undo   t why" in chat.shown()
         await chat.press("u", "backspace", "n", "o")
+        await chat.until(lambda: "saved as ranking" in chat.shown() and "u undo" not in chat.shown())
         assert chat.screen.composer.text == "no"
         assert len(chat.store.rankings.list()) == 1
 

@@ -209,8 +209,10 @@ class ChatScreen(ChatJudging):
             gone = sorted(left.gone)
             was_open = current.id if current is not None and current.id in left.gone else None
             await self.session.do(lambda session: session.deleted(gone, was_open))
-            which = f"conversation {gone[0]}" if len(gone) == 1 else f"{len(gone)} conversations"
-            self.offer(f"Deleted {which}.   u undoes it, later chatapp history restore ID", "undo")
+            one = len(gone) == 1
+            which = f"conversation {gone[0]}" if one else f"{len(gone)} conversations"
+            later = f"chatapp history restore {gone[0] if one else 'ID'}"
+            self.offer(f"Deleted {which}; `{later}` brings it back later.", "undo")
 
     async def open(self, conversation: int) -> None:
         await self.stopped()

@@ -41,7 +41,7 @@ class ChatJudging(ChatAdapting):
     async def delete(self, view: MessageView) -> None:
         message = view.message
         if not self.still_writing() and await self._change(lambda session: session.delete(message.id)):
-            self.offer("Deleted.   u takes it back", "undo")
+            self.offer("Deleted.", "undo")
 
     async def _change(self, step: Any, stay: bool = False) -> bool:
         """Do something to the conversation and show it; `stay` selects the message that `step` names."""
@@ -83,7 +83,7 @@ class ChatJudging(ChatAdapting):
             self.to_prompt()
             self.answer(new)
         else:
-            self.offer("Saved as a demonstration.   u takes it back", "undo")
+            self.offer("Saved as a demonstration.", "undo")
 
     async def action_undo(self) -> None:
         try:
@@ -177,19 +177,8 @@ class ChatJudging(ChatAdapting):
         await self.show_path()
         self.transcript.anchor()
         if outcome.ranking is not None:
-            said = f"   saved as ranking {outcome.ranking.id}   "
-            self.offer(
-                Content.assemble(
-                    (outcome.order, "$accent"),
-                    said,
-                    ("u", "bold $accent"),
-                    " undo   ",
-                    ("t", "bold $accent"),
-                    " why",
-                ),
-                "undo",
-                "tags",
-            )
+            said = f"   saved as ranking {outcome.ranking.id}"
+            self.offer(Content.assemble((outcome.order, "$accent"), said), "undo", "tags")
             self.show_agreement(outcome.ranking, outcome.order)
             return
         self.to_prompt()

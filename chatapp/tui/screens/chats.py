@@ -130,7 +130,7 @@ class ChatsScreen(ModalScreen[Left]):
         return self._found[at].conversation if at is not None and at < len(self._found) else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("open", "rename", "delete"):
+        if action in ("open", "rename", "delete", "step"):
             return bool(self.is_mounted and self._chosen)
         if action == "undo":
             return bool(self._deleted)

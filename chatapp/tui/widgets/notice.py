@@ -14,6 +14,7 @@ from textual.widgets import Static
 from chatapp.core.sanitize import one_line
 
 _LETTERS = {"u": "undo", "t": "tags"}
+_SHOWN = {"undo": ("u", " undo"), "tags": ("t", " why")}
 
 
 class Notice(Static, can_focus=True):
@@ -56,7 +57,7 @@ class Notice(Static, can_focus=True):
     """Seconds without another letter after which `u` and `t` act."""
 
     said: str | Content = ""
-    """What is shown."""
+    """What is shown; the letters that act follow it while they do and where there is room."""
     offers: Collection[str] = ()
     """Which of `undo` and `tags` it offers."""
     _held = ""
@@ -68,9 +69,26 @@ class Notice(Static, can_focus=True):
         self.offers = offers
         self.set_class(error, "-error")
         self.display = bool(text)
-        self.update(text if isinstance(text, Content) else Content(one_line(text, 300)))
+        self._draw()
         if self.is_attached:
             self.refresh_bindings()
+
+    def _draw(self) -> None:
+        line = self.said if isinstance(self.said, Content) else Content(one_line(self.said, 300))
+        if self.offers and self.has_focus:
+            letters = [
+                Content.assemble((_SHOWN[each][0], "bold $accent"), _SHOWN[each][1]) for each in self.offers
+            ]
+            longer = Content("   ").join([line, *letters])
+            line = longer if longer.cell_length <= self.content_size.width else line
+        self.update(line)
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "ask" and parameters[0] in _LETTERS.values():

@@ -31,6 +31,7 @@ class StageList(Static):
             lines += [_to_come(stage) for stage in state.to_come if state.plan]
         if state.phase == "running" and not state.stages:
             lines.insert(0, Content.styled("  reading what there is ...", "$secondary"))
+        self.display = bool(lines)
         self.update(Content("\n").join(lines))
 
 
