@@ -92,10 +92,7 @@ async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_ch
         await chat.until(lambda: chat.store.conversations.list() == [])
         await chat.press("escape")
         await chat.until(
-            lambda: (
-                "Deleted conversation 1; `chatapp history restore 1` brings it back later.   u undo"
-                in chat.shown()
-            )
+            lambda: "Deleted; `chatapp history restore 1` brings it back later.   u undo" in chat.shown()
         )
         await chat.press("u")
         await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
@@ -216,6 +213,16 @@ async def test_a_command_that_cannot_be_done_stays_in_the_prompt(
         await chat.settled()
         assert chat.texts()[2] == text
         assert said not in " ".join(chat.shown().split())
+
+
+async def test_a_click_on_a_command_loses_no_text(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.write("/new idea")
+        await chat.until(lambda: "begin an empty one" in chat.shown())
+        await chat.pilot.click("SlashMenu", offset=(4, 0))
+        await chat.until(lambda: "/new takes nothing after it" in chat.shown())
+        assert chat.screen.composer.text == "/new idea"
 
 
 async def test_the_beginning_of_one_command_alone_is_that_command(open_chat: Open) -> None:

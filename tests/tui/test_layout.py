@@ -127,6 +127,8 @@ async def test_wide_titles_are_cut_by_cells(open_chat: Open, size: tuple[int, in
         await chat.until(lambda: "2 messages" in chat.shown())
         [line] = [each for each in chat.shown().splitlines() if "2 messages" in each]
         assert "● 湖のそば" in line
+        await chat.pilot.resize_terminal(size[0] - 15, size[1])
+        await chat.until(lambda: chat.app.screen.query_one(OptionList).virtual_size.height == 1)
         chat.app.screen.query_one(Input).value = "コーヒー"
         await chat.until(lambda: any(each.snippet for each in chat.app.screen._found))
         await chat.until(lambda: chat.app.screen.query_one(OptionList).virtual_size.height == 2)

@@ -78,17 +78,21 @@ class ChatScreen(ChatJudging):
     @on(Composer.Sent)
     def _sent(self, event: Composer.Sent) -> None:
         event.stop()
+        if (event.literal or not self._is_command(event.text)) and not self.still_writing():
+            self.composer.clear()
+            self.send(event.text)
+
+    def _is_command(self, text: str) -> bool:
+        """Do what `text` says if it is a command; where that cannot be, say why and leave it there."""
         try:
-            command = None if event.literal else parse(event.text)
+            command = parse(text)
         except ChatappError as error:
             self.say_for_now(f"{error}: {error.hint}", error=True)
-            return
+            return True
         if command is not None:
             self.composer.clear()
             self.run_worker(self.run_command(*command), group="command")
-        elif not self.still_writing():
-            self.composer.clear()
-            self.send(event.text)
+        return command is not None
 
     @on(Composer.Left)
     async def _left_prompt(self, event: Composer.Left) -> None:
@@ -209,10 +213,8 @@ class ChatScreen(ChatJudging):
             gone = sorted(left.gone)
             was_open = current.id if current is not None and current.id in left.gone else None
             await self.session.do(lambda session: session.deleted(gone, was_open))
-            one = len(gone) == 1
-            which = f"conversation {gone[0]}" if one else f"{len(gone)} conversations"
-            later = f"chatapp history restore {gone[0] if one else 'ID'}"
-            self.offer(f"Deleted {which}; `{later}` brings it back later.", "undo")
+            said, which = ("Deleted", str(gone[0])) if len(gone) == 1 else (f"{len(gone)} deleted", "ID")
+            self.offer(f"{said}; `chatapp history restore {which}` brings it back later.", "undo")
 
     async def open(self, conversation: int) -> None:
         await self.stopped()
@@ -311,8 +313,7 @@ class ChatScreen(ChatJudging):
             self.composer.move_cursor(self.composer.document.end)
             self.composer.focus()
         else:
-            self.composer.clear()
-            self.run_worker(self.run_command(event.command, ""), group="command")
+            self._is_command(f"/{event.command.name} {self.composer.text.partition(' ')[2]}")
 
     @on(ReplyMarkdown.LinkClicked)
     def _link(self, event: ReplyMarkdown.LinkClicked) -> None:

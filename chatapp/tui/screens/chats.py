@@ -84,6 +84,9 @@ class ChatsScreen(ModalScreen[Left]):
         self.query_one(Input).focus()
         self.look()
 
+    def on_resize(self) -> None:
+        self.look()
+
     def on_unmount(self) -> None:
         self._pool.submit(self._stores.close)
         self._pool.shutdown(wait=False)
