@@ -88,6 +88,12 @@ class SessionThread:
                     arrived.set()
         await running
 
+    async def idle(self) -> None:
+        """Wait until the request that runs has ended and what it wrote is sealed or taken out."""
+        if self._closed:
+            raise asyncio.CancelledError
+        await asyncio.wrap_future(self._pool.submit(lambda: None))
+
     def cancel(self) -> None:
         """Stop the running request; any thread may call this."""
         if self._made is not None:

@@ -184,5 +184,16 @@ class ChatJudging(ChatAdapting):
         self.to_prompt()
         if outcome.error is not None:
             self.complain(outcome.error)
-        elif self.composer.versions > 1:
-            self.say(f"{self.composer.versions} versions are kept, nothing was ranked. ← → walks them.")
+        elif ranker is not None:
+            self.count_kept(ranker.prompt.id)
+
+    @work(group="kept", exclusive=True)
+    async def count_kept(self, prompt: int) -> None:
+        """Say how many replies there are, once those that were stopped are sealed or taken out."""
+        await self.session.idle()
+        await self.show_path()
+        items = self.snapshot.items if self.snapshot else ()
+        versions = next((each.versions for each in items if each.message.parent == prompt), 1)
+        if versions > 1 and self.ranker is None and not self.writing:
+            walks = " ← → walks them." if items[-1].message.parent == prompt else ""
+            self.say(f"{versions} versions are kept, nothing was ranked.{walks}")

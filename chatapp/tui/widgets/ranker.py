@@ -78,7 +78,7 @@ class Ranker(Vertical, can_focus=True):
     ) -> None:
         super().__init__()
         self._session = session
-        self._prompt = prompt
+        self.prompt = prompt
         self._more = more
         self._box = LaneBox(kept, more, shuffle)
         self.ordering = Ordering(len(self.lanes))
@@ -88,11 +88,12 @@ class Ranker(Vertical, can_focus=True):
         self._complete_since: float | None = None
         self._left = False
         self._problem = ""
+        self._line = Static(classes="order")
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(terminal_safe(self._prompt.text)), classes="question")
+        yield Static(Content(terminal_safe(self.prompt.text)), classes="question")
         yield self._box
-        yield Static(classes="order")
+        yield self._line
 
     def on_mount(self) -> None:
         self._show_order()
@@ -118,13 +119,13 @@ class Ranker(Vertical, can_focus=True):
                 self._set_writing(True)
                 await self._session.prepare()
                 keep = [lane.reply for lane in self.lanes if lane.reply is not None]
-                prompt = self._prompt.id
+                prompt = self.prompt.id
                 async for batch in self._session.stream(
                     lambda session: session.alternatives(prompt, self._more, keep=keep)
                 ):
-                    if not self.is_attached:
-                        return
                     for update in joined(batch):
+                        if not self.is_attached:
+                            return
                         await self._take(update)
                     await self._box.pace()
         except ChatappError as error:
@@ -197,6 +198,8 @@ class Ranker(Vertical, can_focus=True):
         self._replay([[each for each in tier if each is not lane] for tier in self._placed()])
 
     def _show_order(self) -> None:
+        if not self.is_attached:
+            return  # it was left meanwhile
         for lane in self.lanes:
             lane.place = self.ordering.place_of(lane.number)
             lane.title()
@@ -210,7 +213,7 @@ class Ranker(Vertical, can_focus=True):
                 )
         if self._problem:
             line += Content.styled("\n" + terminal_safe(self._problem), "$error")
-        self.query_one(".order", Static).update(line)
+        self._line.update(line)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
@@ -276,7 +279,7 @@ class Ranker(Vertical, can_focus=True):
         )
         if text is None or lane.reply is None or text.strip() == lane.text.strip():
             return
-        prompt, old = self._prompt.id, lane.reply
+        prompt, old = self.prompt.id, lane.reply
         try:
             new = await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
         except ChatappError as error:
@@ -301,7 +304,7 @@ class Ranker(Vertical, can_focus=True):
             await self._written.wait()  # a reply can be ranked once it is sealed
         shown = [lane.reply for lane in self.lanes if lane.reply is not None]
         tiers: Tiers = self.ordering.tiers([lane.reply or 0 for lane in self.lanes])
-        all_bad, prompt = self.ordering.all_bad, self._prompt.id
+        all_bad, prompt = self.ordering.all_bad, self.prompt.id
         since = self._complete_since
         took = round((time.monotonic() - since) * 1000) if since is not None else None
         try:

@@ -1,0 +1,56 @@
+"""A ranking is left while its replies are still being written."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from chatapp.engine.base import Request
+
+from .conftest import Chat, Open
+
+SLOW = [f"{word} " * 30 for word in ("one", "two", "three", "four")]
+
+
+async def begin_to_compare(chat: Chat) -> None:
+    """Ask for alternatives, which come at one word a second, and wait for the first of them."""
+    chat.engine._pace = 1
+    await chat.press("ctrl+r")
+    await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.writing)
+    await chat.until(lambda: any(lane.reply and lane.kept is None for lane in chat.ranker.lanes))
+
+
+@pytest.mark.parametrize("key", ["escape", "s", "ctrl+q"])
+async def test_leaving_before_a_word_has_come(open_chat: Open, key: str) -> None:
+    async with open_chat(script=SLOW) as chat:
+        await chat.send("hello")
+        for _ in range(3):
+            await begin_to_compare(chat)
+            await chat.press(key)
+            if key == "ctrl+q":
+                return
+            await chat.ranked()
+            await chat.screen.session.idle()
+            await chat.pilot.pause(0.1)
+        chat.engine._pace = 0
+        await chat.send("go on")
+        assert chat.texts()[-2] == "go on"
+
+
+async def test_stopped_replies_that_are_taken_out_are_not_counted(open_chat: Open) -> None:
+    def script(request: Request, lane: int, seed: int) -> str:
+        return "the first" if request.lanes == 1 else "word " * 200
+
+    async with open_chat(script=script) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.02
+        stop = chat.engine.cancel
+        chat.engine.cancel = lambda: threading.Timer(0.4, stop).start()  # an engine that takes its time
+        await chat.press("ctrl+r")
+        await chat.until(lambda: chat.screen.ranker and any(lane.text for lane in chat.ranker.lanes))
+        await chat.press("escape")
+        await chat.until(lambda: "versions are kept" in chat.shown())
+        assert "2 versions are kept, nothing was ranked. ← → walks them." in chat.shown()
+        assert len(chat.store.conversations.children(1, 1)) == 2
+        await chat.until(lambda: "◂ 1/2 ▸" in chat.shown())
