@@ -29,11 +29,13 @@ class Lane(VerticalScroll, can_focus=False):
             super().__init__()
             self.lane = lane
 
-    class Scrolled(Event):
-        def __init__(self, lane: Lane, y: float) -> None:
+    class Wheel(Event):
+        """The mouse wheel asks for what is `lines` further down."""
+
+        def __init__(self, lane: Lane, lines: int) -> None:
             super().__init__()
             self.lane = lane
-            self.y = y
+            self.lines = lines
 
     def __init__(self, reply: int | None = None, kept: str | None = None) -> None:
         super().__init__()
@@ -92,13 +94,23 @@ class Lane(VerticalScroll, can_focus=False):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        self.post_message(self.Scrolled(self, new_value))
         self.mark_rest()
 
     def mark_rest(self) -> None:
         """Say in the lower border how much there is below."""
         rest = self.text_height - self.scrollable_content_region.height - round(self.scroll_y)
         self.border_subtitle = f"↓ {rest} more" if rest > 0 else ""
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._wheel(event, -1)
+
+    def _wheel(self, event: events.MouseEvent, direction: int) -> None:
+        event.stop()
+        event.prevent_default()
+        self.post_message(self.Wheel(self, direction * round(self.app.scroll_sensitivity_y)))
 
     def on_click(self, event: events.Click) -> None:
         event.stop()

@@ -29,6 +29,8 @@ class LaneBox(Container):
         shuffle(self.lanes)
         self._number()
         self._open = 0
+        self._offset = 0
+        """First line shown of lanes that stand side by side."""
 
     def compose(self) -> ComposeResult:
         yield from self.lanes
@@ -108,22 +110,34 @@ class LaneBox(Container):
     def _mark_rest(self) -> None:
         if not self.is_attached:
             return
+        if not self.narrow:
+            self._follow()
         for lane in self.lanes:
             lane.mark_rest()
         self.screen.refresh_bindings()
 
-    @on(Lane.Scrolled)
-    def _together(self, event: Lane.Scrolled) -> None:
-        if not self.narrow:
-            for lane in self.lanes:
-                if lane is not event.lane and round(lane.scroll_y) != round(event.y):
-                    lane.scroll_to(y=event.y, animate=False)
+    @on(Lane.Wheel)
+    def _wheel(self, event: Lane.Wheel) -> None:
+        event.stop()
+        self._scroll(event.lane, event.lines)
 
     def turn(self, pages: int) -> None:
-        """Scroll all of them, or the open one."""
-        for at, lane in enumerate(self.lanes):
-            if not self.narrow or at == self._open:
-                lane.scroll_relative(y=pages * max(1, lane.size.height - 2), animate=False)
+        """Scroll by about a page: all of them, or the open one."""
+        lane = self.lanes[min(self._open, len(self.lanes) - 1)]
+        self._scroll(lane, pages * max(1, lane.scrollable_content_region.height - 1))
+
+    def _scroll(self, lane: Lane, lines: int) -> None:
+        if self.narrow:
+            lane.scroll_relative(y=lines, animate=False)
+        else:
+            self._offset = min(max(0, self._offset + lines), max(each.max_scroll_y for each in self.lanes))
+            self._follow()
+
+    def _follow(self) -> None:
+        """Lanes side by side stand at one line, the shorter ones at their end."""
+        for lane in self.lanes:
+            if round(lane.scroll_y) != min(self._offset, lane.max_scroll_y):
+                lane.scroll_to(y=self._offset, animate=False)
 
     @property
     def folds(self) -> bool:
