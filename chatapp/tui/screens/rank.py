@@ -28,9 +28,19 @@ if TYPE_CHECKING:
     from chatapp.session.wiring import House
 
 
+class OneOfMany(Ranker):
+    """A ranker after which another one comes."""
+
+    BINDINGS = [
+        Binding("s", "skip", "next"),
+        Binding("escape", "leave", "end", key_display="Esc"),
+    ]
+
+
 class RankScreen(Screen[None]):
     BINDINGS = [
-        Binding("enter,escape", "app.quit", "quit", key_display="Enter"),
+        # Not Enter: whoever presses it after the last number means that ranking.
+        Binding("escape,q", "close", "quit", key_display="Esc"),
         Binding("u", "undo", "undo the last"),
     ]
 
@@ -49,7 +59,9 @@ class RankScreen(Screen[None]):
         yield StatusBar()
         with Container(id="page"):
             yield Static("Looking for replies to rank ...", classes="summary quiet", markup=False)
-        yield Notice()
+        notice = Notice()
+        notice.can_focus = False  # its keys are the chat's
+        yield notice
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -87,7 +99,7 @@ class RankScreen(Screen[None]):
         status = self.query_one(StatusBar)
         status.title = f"Ranking   {self._at} of {len(self._prompts)}"
         self.query_one(".summary").display = False
-        self.ranker = Ranker(self.session, message, kept, max(0, self._request.k - len(kept)))
+        self.ranker = OneOfMany(self.session, message, kept, max(0, self._request.k - len(kept)))
         await self.query_one("#page").mount(self.ranker)
         self.ranker.focus()
 
@@ -144,7 +156,10 @@ class RankScreen(Screen[None]):
         over = self._at >= len(self._prompts) and self.ranker is None
         if action == "undo":
             return over and bool(self._ranked)
-        return over if action == "app.quit" else True
+        return over if action == "close" else True
+
+    async def action_close(self) -> None:
+        await self.app.run_action("quit")
 
     async def action_undo(self) -> None:
         """Take the last ranking of this session back."""

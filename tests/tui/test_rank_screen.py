@@ -1,0 +1,52 @@
+"""`chatapp rank`: what its keys do, and what the last line says that they do."""
+
+from __future__ import annotations
+
+from chatapp.session.rank_queue import RankRequest
+from chatapp.tui.screens.rank import RankScreen
+from chatapp.tui.widgets.ranker import Ranker
+
+from .conftest import Chat, Open
+
+
+def ready(chat: Chat, number: int, of: int) -> bool:
+    """The `number`-th prompt is there with all of its replies."""
+    rankers = list(chat.app.screen.query(Ranker))
+    return bool(rankers) and rankers[0].all_there and f"{number} of {of}" in chat.shown()
+
+
+async def test_enter_never_quits(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        await chat.press("enter")
+        assert ready(chat, 1, 2)
+        await chat.press("2", "1", "enter")  # the last number ends it, Enter comes after
+        await chat.until(lambda: ready(chat, 2, 2))
+        await chat.press("enter")
+        assert len(chat.store.rankings.list()) == 1
+        await chat.press("2", "1")
+        await chat.until(lambda: "2 ranked, 0 left for later, of 2" in chat.shown())
+        await chat.press("enter")
+        assert isinstance(chat.app.screen, RankScreen) and not chat.app._exit
+        await chat.press("u")
+        await chat.until(lambda: "1 ranked, 0 left for later, of 2" in chat.shown())
+        assert "Esc quit  u undo the last" in chat.key_line()
+        await chat.press("escape")
+        await chat.until(lambda: chat.app._exit)
+
+
+async def test_the_last_line_tells_the_next_prompt_from_the_end(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=3, pick="recent"), size=(80, 24)) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        assert "s next  Esc end" in chat.key_line() and "later" not in chat.key_line()
+        await chat.press("s")
+        await chat.until(lambda: ready(chat, 2, 2))
+        await chat.press("escape")
+        await chat.until(lambda: "0 ranked, 1 left for later, of 2" in chat.shown())
+        assert "Esc quit" in chat.key_line()
