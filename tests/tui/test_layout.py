@@ -148,6 +148,30 @@ async def test_a_terminal_that_is_too_small_says_so(open_chat: Open) -> None:
         await chat.until(lambda: "F1 help" in chat.shown())
 
 
+async def test_keys_work_again_after_the_terminal_was_too_small(open_chat: Open) -> None:
+    async def too_small_for_a_moment() -> None:
+        await chat.pilot.resize_terminal(30, 8)
+        await chat.until(lambda: "needs at least 40 columns" in " ".join(chat.shown().split()))
+        await chat.until(lambda: chat.app.focused is None)
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.until(lambda: "F1 help" in chat.shown() and chat.app.focused is not None)
+
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("hello")
+        await too_small_for_a_moment()
+        await chat.press("a", "backspace")
+        assert chat.app.focused is chat.screen.composer
+        await chat.press("up")
+        await too_small_for_a_moment()
+        assert chat.app.focused is chat.screen.transcript.last_reply
+        await chat.press("escape")
+        await chat.compare()
+        await too_small_for_a_moment()
+        await chat.press("2", "1", "3")
+        await chat.ranked()
+        assert len(chat.store.rankings.list()) == 1
+
+
 async def test_the_prompt_grows_to_a_third_of_the_screen(open_chat: Open) -> None:
     async with open_chat(size=(80, 30)) as chat:
         assert chat.screen.composer.size.height == 1

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
@@ -60,6 +61,8 @@ class ChatPage(Screen[None]):
         self._stopped = False
         self._for_now: str | None = None
         self._ranker: Ranker | None = None
+        self._focused_before: Widget | None = None
+        """When the terminal became too small."""
         self._showing = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -98,7 +101,19 @@ class ChatPage(Screen[None]):
         return True
 
     def on_resize(self) -> None:
-        self.set_class(self.size.width < 40 or self.size.height < 12, "-tiny")
+        tiny = self.size.width < 40 or self.size.height < 12
+        if tiny == self.has_class("-tiny"):
+            return
+        self.set_class(tiny, "-tiny")
+        if tiny:
+            self._focused_before = self.focused  # what is hidden loses the focus
+        elif self.focused is None:
+            self.call_after_refresh(self._focus_again)
+
+    def _focus_again(self) -> None:
+        before = self._focused_before
+        there = before is not None and before.is_attached and before.focusable
+        self.set_focus(before if there else self.ranker or self.composer, scroll_visible=False)
 
     @property
     def transcript(self) -> Transcript:
