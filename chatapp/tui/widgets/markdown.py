@@ -65,8 +65,8 @@ class ReplyMarkdown(Markdown):
         & > MarkdownParagraph { margin: 0 0 1 0; }
         & MarkdownBulletList, & MarkdownOrderedList { margin: 0 0 1 0; }
         & MarkdownH1, & MarkdownH2, & MarkdownH3, & MarkdownH4 { margin: 0 0 1 0; content-align: left top; }
-        & MarkdownFence { margin: 0 0 1 0; background: $panel 40%; color: $foreground; }
-        & MarkdownFence > Label { padding: 0 1; }
+        & MarkdownFence { margin: 0 0 1 0; background: $panel 40%; color: $foreground; overflow: hidden; }
+        & MarkdownFence > Label { width: 100%; padding: 0 1; }
         & MarkdownBullet { color: $secondary; }
         & MarkdownBlockQuote { margin: 0 0 1 0; background: transparent; border-left: outer $panel; }
         & MarkdownTable { background: transparent; }
