@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.events import MouseScrollDown
 
+from chatapp.core.settings import Settings
+from chatapp.tui.widgets.lanes import side_by_side, stacked_heights
+
 from .conftest import Chat, Open
+
+NAMES = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india")
 
 
 def words(*counts: int) -> list[str]:
     """Replies of so many words."""
-    return [
-        " ".join(f"{name}{n}" for n in range(count))
-        for name, count in zip(("alpha", "bravo", "charlie", "delta"), counts, strict=False)
-    ]
+    return [" ".join(f"{name}{n}" for n in range(count)) for name, count in zip(NAMES, counts, strict=False)]
 
 
 def offsets(chat: Chat) -> list[int]:
@@ -25,7 +28,7 @@ async def test_lanes_of_different_length_scroll_together_and_come_to_rest(open_c
         await chat.compare()
         await chat.until(lambda: "more" in chat.shown())
         lanes = chat.ranker.lanes
-        ends = [lane.max_scroll_y for lane in lanes]
+        ends = [lane.end for lane in lanes]
         page = lanes[0].scrollable_content_region.height - 1
         for _ in range(5):
             await chat.press("pagedown")
@@ -51,3 +54,59 @@ async def test_the_wheel_scrolls_all_lanes_that_stand_side_by_side(open_chat: Op
         await chat.until(lambda: "more" in chat.shown())
         await chat.pilot._post_mouse_events([MouseScrollDown], chat.ranker.lanes[2], button=0)
         await chat.until(lambda: set(offsets(chat)) == {2})
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 14), (40, 12), (100, 14), (120, 36)])
+async def test_every_one_of_nine_long_replies_can_be_read_to_its_end(
+    open_chat: Open, size: tuple[int, int]
+) -> None:
+    script = [f"{text} end" for text in words(90, 260, 30, 40, 90, 60, 150, 10, 200)]
+    async with open_chat(size=size, script=script, settings=Settings(alternatives=8)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        lanes = chat.ranker.lanes
+        assert len(lanes) == 9
+        box = lanes[0].parent.region
+        if size == (80, 24):
+            await chat.until(lambda: all(lane.region in box for lane in lanes))  # their titles, at least
+        for lane in lanes:
+            await chat.until(lambda lane=lane: lane.region in box)
+            while lane.below:
+                assert "more" in (lane.border_title if lane.stacked else lane.border_subtitle)
+                before = lane.above
+                await chat.press("pagedown")
+                await chat.until(lambda lane=lane, before=before: lane.above > before)
+            if lane.stacked:
+                await chat.until(lambda: "end" in chat.shown())
+                await chat.press("down")
+
+
+async def test_the_end_of_a_reply_is_not_scrolled_past(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24), script=words(60, 90, 90, 90)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        short = next(lane for lane in chat.ranker.lanes if len(lane.text.split()) == 60)
+        for _ in range(short.number - 1):
+            await chat.press("down")
+        await chat.until(lambda: short.has_class("-open") and not short.below)
+        await chat.press("pagedown")
+        assert short.above == 0
+
+
+def test_lines_that_the_open_reply_does_not_need_go_to_the_others() -> None:
+    assert stacked_heights([1, 10, 30], 20, 0) == [2, 9, 9]
+    assert stacked_heights([1, 3, 30, 30], 20, 0) == [2, 4, 7, 7]
+    assert stacked_heights([30, 1, 3, 30], 20, 0) == [12, 2, 3, 3]
+
+
+def test_a_stack_of_many_folds_further() -> None:
+    assert stacked_heights([30] * 9, 17, 3) == [1, 1, 1, 9, 1, 1, 1, 1, 1]
+    assert stacked_heights([30] * 4, 7, 3) == [1, 1, 1, 4]
+    assert stacked_heights([30] * 9, 5, 0) == [2, 1, 1, 1, 1, 1, 1, 1, 1]  # scrolled
+    assert stacked_heights([30] * 5, 14, 0) == [6, 2, 2, 2, 2]
+
+
+def test_lanes_stand_side_by_side_only_where_all_rows_fit() -> None:
+    assert side_by_side(terminal=120, width=118, available=10, lanes=9)
+    assert not side_by_side(terminal=120, width=118, available=9, lanes=9)
+    assert not side_by_side(terminal=99, width=97, available=40, lanes=2)

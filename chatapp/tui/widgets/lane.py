@@ -47,6 +47,9 @@ class Lane(VerticalScroll, can_focus=False):
         """What is shown, raw."""
         self.complete = False
         self.place: str | None = None
+        self.stacked = False
+        """Whether it is one of a stack, which has an upper border only."""
+        self._rest = ""
         self.body = LaneText()
         self.can_click = True
 
@@ -57,10 +60,11 @@ class Lane(VerticalScroll, can_focus=False):
         self.title()
 
     def title(self) -> None:
-        """Draw number and place into the border."""
+        """Draw number and place into the border, in a stack also what is not on the screen."""
         place = f"  {self.place}" if self.place else ""
         waiting = "" if self.complete else "  …"
-        self.border_title = Content(f"{self.number}{place}{waiting}")
+        rest = f"   {self._rest}" if self._rest and self.stacked else ""
+        self.border_title = Content(f"{self.number}{place}{waiting}{rest}")
         self.set_class(self.place == "1st", "-first")
         self.set_class(self.place is not None, "-placed")
 
@@ -96,10 +100,29 @@ class Lane(VerticalScroll, can_focus=False):
         super().watch_scroll_y(old_value, new_value)
         self.mark_rest()
 
+    @property
+    def above(self) -> int:
+        """Lines of the text that are above those on the screen."""
+        return round(self.scroll_y)
+
+    @property
+    def below(self) -> int:
+        """Lines of the text that are below those on the screen."""
+        return max(0, self.end - self.above)
+
+    @property
+    def end(self) -> int:
+        """First line on the screen when the last one is."""
+        return max(0, self.text_height - self.scrollable_content_region.height)
+
     def mark_rest(self) -> None:
-        """Say in the lower border how much there is below."""
-        rest = self.text_height - self.scrollable_content_region.height - round(self.scroll_y)
-        self.border_subtitle = f"↓ {rest} more" if rest > 0 else ""
+        """Say how much there is above and below: in the lower border, or in the title, where that is all the
+        border there is."""
+        above = f"↑ {self.above}" if self.above else ""
+        below = f"↓ {self.below} more" if self.below else ""
+        self._rest = "  ".join(filter(None, (above, below)))
+        self.border_subtitle = "" if self.stacked else self._rest
+        self.title()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._wheel(event, 1)

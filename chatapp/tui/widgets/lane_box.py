@@ -13,7 +13,7 @@ from textual.containers import Container
 from chatapp.core.types import Message
 from chatapp.session.updates import Began, Finished, Replaced, Text, Update
 from chatapp.tui.widgets.lane import Lane, LaneText
-from chatapp.tui.widgets.lanes import WIDE, columns, row_height, stacked_heights
+from chatapp.tui.widgets.lanes import columns, row_height, side_by_side, stacked_heights
 
 
 class LaneBox(Container):
@@ -28,6 +28,8 @@ class LaneBox(Container):
         self.lanes = [Lane(each.id, each.text) for each in kept] + self.sampled
         shuffle(self.lanes)
         self._number()
+        self.stacked = False
+        """One of them is open, the others are folded; else they stand side by side."""
         self._open = 0
         self._offset = 0
         """First line shown of lanes that stand side by side."""
@@ -79,11 +81,6 @@ class LaneBox(Container):
 
     # Room on the screen
 
-    @property
-    def narrow(self) -> bool:
-        """One of them is open, the others are folded."""
-        return self.app.size.width < WIDE
-
     def on_resize(self, _: events.Resize) -> None:
         self.call_after_refresh(self.fit)
 
@@ -94,27 +91,35 @@ class LaneBox(Container):
         if not self.is_attached or not self.lanes or not available:
             return
         lines = [lane.text_height for lane in self.lanes]
-        narrow = self.narrow
-        if narrow:
-            self._open = min(self._open, len(self.lanes) - 1)
+        self._open = min(self._open, len(self.lanes) - 1)
+        self.stacked = not side_by_side(self.app.size.width, self.size.width, available, len(self.lanes))
+        self.set_class(self.stacked, "-stacked")
+        if self.stacked:
             heights = stacked_heights(lines, available, self._open)
         else:
             across = columns(self.size.width, len(self.lanes))
             self.styles.grid_size_columns = across
             heights = [row_height(lines, available, -(-len(self.lanes) // across))] * len(self.lanes)
+        self.styles.scrollbar_size_vertical = int(self.stacked and sum(heights) > available)
         for at, (lane, height) in enumerate(zip(self.lanes, heights, strict=True)):
             lane.styles.height = height
-            lane.set_class(narrow and at == self._open, "-open")
-        self.call_after_refresh(self._mark_rest)
+            lane.stacked = self.stacked
+            lane.set_class(self.stacked and at == self._open, "-open")
+        self.call_after_refresh(self._fitted)
+
+    def _fitted(self) -> None:
+        if not self.is_attached or not self.lanes:
+            return
+        if self.stacked:
+            self.scroll_to_widget(self.lanes[self._open], animate=False)
+        self._follow()  # their ends may have come nearer
+        self._mark_rest()
 
     def _mark_rest(self) -> None:
-        if not self.is_attached:
-            return
-        if not self.narrow:
-            self._follow()
-        for lane in self.lanes:
-            lane.mark_rest()
-        self.screen.refresh_bindings()
+        if self.is_attached:
+            for lane in self.lanes:
+                lane.mark_rest()
+            self.screen.refresh_bindings()
 
     @on(Lane.Wheel)
     def _wheel(self, event: Lane.Wheel) -> None:
@@ -127,22 +132,24 @@ class LaneBox(Container):
         self._scroll(lane, pages * max(1, lane.scrollable_content_region.height - 1))
 
     def _scroll(self, lane: Lane, lines: int) -> None:
-        if self.narrow:
-            lane.scroll_relative(y=lines, animate=False)
+        if self.stacked:
+            lane.scroll_to(y=min(max(0, lane.above + lines), lane.end), animate=False)
         else:
-            self._offset = min(max(0, self._offset + lines), max(each.max_scroll_y for each in self.lanes))
+            self._offset = min(max(0, self._offset + lines), max(each.end for each in self.lanes))
             self._follow()
+        self.call_after_refresh(self._mark_rest)
 
     def _follow(self) -> None:
-        """Lanes side by side stand at one line, the shorter ones at their end."""
+        """Side by side they stand at one line, the shorter ones at their end; in a stack each for itself."""
         for lane in self.lanes:
-            if round(lane.scroll_y) != min(self._offset, lane.max_scroll_y):
-                lane.scroll_to(y=self._offset, animate=False)
+            at = min(lane.above if self.stacked else self._offset, lane.end)
+            if lane.above != at:
+                lane.scroll_to(y=at, animate=False)
 
     @property
     def folds(self) -> bool:
         """Whether there is more text than one sees, and another lane to open."""
-        return self.narrow and any(lane.border_subtitle for lane in self.lanes)
+        return self.stacked and any(lane.above or lane.below for lane in self.lanes)
 
     def open(self, step: int) -> None:
         """Unfold the one below (1) or above (-1) the open one."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -25,7 +25,6 @@ from chatapp.session.updates import Finished, Removed, Replaced, Update
 from chatapp.tui.session_thread import SessionThread, joined
 from chatapp.tui.widgets.lane import Lane
 from chatapp.tui.widgets.lane_box import LaneBox
-from chatapp.tui.widgets.lanes import WIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +330,6 @@ class Ranker(Vertical, can_focus=True):
             if self.writing:
                 self._session.cancel()
             self.post_message(self.Closed(outcome))
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE, "-narrow")
 
     def action_scroll(self, pages: int) -> None:
         self._box.turn(pages)
