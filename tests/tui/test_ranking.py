@@ -283,6 +283,28 @@ async def test_rank_again_without_new_replies(open_chat: Open) -> None:
         assert only_ranking(chat).tiers == ((ids[3],), (ids[2],), (ids[1],), (ids[0],))
 
 
+async def test_of_more_than_nine_versions_the_one_looked_at_is_ranked(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        for number in range(10):
+            chat.store.conversations.add(1, 1, "assistant", f"version {number}", "import")
+        first, *others = [each.id for each in chat.store.conversations.children(1, 1)]
+        assert len(others) == 10
+        chat.store.conversations.activate(first)
+        await chat.screen.show_path()
+        await chat.press("up", "R")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        assert {lane.reply for lane in chat.ranker.lanes} == {first, *others[-8:]}
+        await chat.until(lambda: "9 of 11 versions: this one and the newest." in chat.shown())
+        await chat.press("escape")
+        await chat.ranked()
+        chat.store.conversations.activate(others[-1])
+        await chat.screen.show_path()
+        await chat.press("up", "R")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        assert {lane.reply for lane in chat.ranker.lanes} == set(others[-9:])
+
+
 async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")

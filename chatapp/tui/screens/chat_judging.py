@@ -154,10 +154,14 @@ class ChatJudging(ChatAdapting):
         if sample:
             kept = [each for each in kept if each.id == view.message.id and each.text.strip()]
         more = min(self.house.settings.alternatives, 9 - len(kept)) if sample else 0
-        self.say("")
+        shown = kept
+        if len(kept) > 9:
+            looked_at = [each for each in kept[:-9] if each.id == view.message.id]
+            shown = looked_at + kept[len(looked_at) - 9 :]
+        self.say(f"9 of {len(kept)} versions: this one and the newest." if shown is not kept else "")
         self.transcript.display = False
         self.query_one("#prompt").display = False
-        self._ranker = ranker = Ranker(self.session, prompt, kept[-9:], more)
+        self._ranker = ranker = Ranker(self.session, prompt, shown, more)
         await self.query_one("#page").mount(ranker)
         ranker.focus()
 
