@@ -66,6 +66,8 @@ _RANKING = (
     ("Enter", "done (by itself when the last is placed)"),
     ("s", "later: replies are kept, nothing is ranked"),
     ("Esc", "leave, the same"),
+    ("Up Down", "open another reply, where there is no room for all"),
+    ("PgDn PgUp", "more of the replies, and back"),
 )
 
 

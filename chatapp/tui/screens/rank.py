@@ -34,6 +34,7 @@ class OneOfMany(Ranker):
     BINDINGS = [
         Binding("s", "skip", "next"),
         Binding("escape", "leave", "end", key_display="Esc"),
+        Binding("escape", "cancel", "cancel", key_display="Esc"),
     ]
 
 

@@ -131,6 +131,11 @@ class LaneBox(Container):
         lane = self.lanes[min(self._open, len(self.lanes) - 1)]
         self._scroll(lane, pages * max(1, lane.scrollable_content_region.height - 1))
 
+    def turns(self, pages: int) -> bool:
+        """Whether there is anything to see there."""
+        lanes = self.lanes[self._open : self._open + 1] if self.stacked else self.lanes
+        return any(lane.below if pages > 0 else lane.above for lane in lanes)
+
     def _scroll(self, lane: Lane, lines: int) -> None:
         if self.stacked:
             lane.scroll_to(y=min(max(0, lane.above + lines), lane.end), animate=False)

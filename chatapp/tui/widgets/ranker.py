@@ -54,6 +54,7 @@ class Ranker(Vertical, can_focus=True):
 
     BINDINGS = [
         *(Binding(str(n), f"digit({n})", "best") for n in range(1, 10)),
+        *(Binding(str(n), f"edit_this({n})", "edit") for n in range(1, 10)),
         Binding("equals_sign", "tie", "tie", key_display="="),
         Binding("x", "all_bad", "all bad"),
         Binding("e", "edit", "edit"),
@@ -61,10 +62,12 @@ class Ranker(Vertical, can_focus=True):
         Binding("enter", "commit", "done", key_display="Enter"),
         Binding("s", "skip", "later"),
         Binding("escape", "leave", "later", key_display="Esc"),
+        Binding("escape", "cancel", "cancel", key_display="Esc"),
+        Binding("backspace", "cancel", "cancel", key_display="⌫"),
         Binding("up", "open(-1)", "open", key_display="↑"),
         Binding("down", "open(1)", "open", key_display="↓"),
-        Binding("pageup", "scroll(-1)", "scroll", key_display="PgUp", show=False),
-        Binding("pagedown", "scroll(1)", "scroll", key_display="PgDn", show=False),
+        Binding("pagedown", "scroll(1)", "more", key_display="PgDn"),
+        Binding("pageup", "scroll(-1)", "back", key_display="PgUp"),
     ]
 
     def __init__(
@@ -84,6 +87,9 @@ class Ranker(Vertical, can_focus=True):
         self.writing = False
         self._written = asyncio.Event()
         self._editing = False
+        """Whether the next digit says which reply is edited."""
+        self._not_yet: Lane | None = None
+        """The reply that was asked for then and is still being written."""
         self._complete_since: float | None = None
         self._left = False
         self._problem = ""
@@ -143,7 +149,7 @@ class Ranker(Vertical, can_focus=True):
                 await self._remove([self._box.sampled[number]])
         await self._box.take(update)
         if isinstance(update, Finished):
-            self.refresh_bindings()
+            self._show_order()
 
     async def _settle(self) -> None:
         """Everything has come: kept replies are shown whole and the clock of the ranking starts."""
@@ -204,6 +210,8 @@ class Ranker(Vertical, can_focus=True):
             lane.title()
         if self._editing:
             line = Content.assemble(("Edit which one?  ", "bold"), f"1-{len(self.lanes)}")
+            if self._not_yet is not None and not self._not_yet.complete:
+                line += Content(f"   {self._not_yet.number} is still being written")
         else:
             line = Content.assemble("Best first:  ", (self.ordering.text, "bold $accent"))
             if self.writing:
@@ -218,31 +226,35 @@ class Ranker(Vertical, can_focus=True):
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
         match action:
             case "digit":
-                number = parameters[0]
-                return number <= len(self.lanes) and not (self.ordering.complete and not self._editing)
-            case "tie" | "skip" | "all_bad" | "edit":
+                return not self._editing and parameters[0] <= len(self.lanes) and not self.ordering.complete
+            case "edit_this":
+                return self._editing and parameters[0] <= len(self.lanes)
+            case "cancel":
+                return self._editing
+            case "tie" | "skip" | "all_bad" | "edit" | "leave":
                 return not self._editing
-            case "back":
-                return self._editing or self.ordering.started
-            case "commit":
+            case "back" | "commit":
                 return not self._editing and self.ordering.started
             case "open":
                 return self._box.folds
+            case "scroll":
+                return self._box.turns(parameters[0])
         return True
 
     async def action_digit(self, number: int) -> None:
-        if number > len(self.lanes):
-            return
-        lane = self.lanes[number - 1]
-        if self._editing:
-            self._editing = False
-            self._show_order()
-            if lane.complete:
-                self.edit(lane)
-        elif lane.reply is not None:
+        if self.lanes[number - 1].reply is not None:
             # A reply may be placed while it is being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
             await self._pressed()
+
+    def action_edit_this(self, number: int) -> None:
+        lane = self.lanes[number - 1]
+        if lane.complete:
+            self.action_cancel()
+            self.edit(lane)
+        else:
+            self._not_yet = lane
+            self._show_order()
 
     async def action_tie(self) -> None:
         self.ordering.press_equals()
@@ -253,14 +265,16 @@ class Ranker(Vertical, can_focus=True):
         await self._pressed()
 
     def action_back(self) -> None:
-        if self._editing:
-            self._editing = False
-        else:
-            self.ordering.backspace()
+        self.ordering.backspace()
         self._show_order()
 
     def action_edit(self) -> None:
         self._editing = True
+        self._show_order()
+
+    def action_cancel(self) -> None:
+        """Edit none of them."""
+        self._editing, self._not_yet = False, None
         self._show_order()
 
     async def _pressed(self) -> None:
@@ -319,10 +333,7 @@ class Ranker(Vertical, can_focus=True):
         self._close(Outcome(skipped=True))
 
     def action_leave(self) -> None:
-        if self._editing:
-            self.action_back()
-        else:
-            self._close(Outcome())
+        self._close(Outcome())
 
     def _close(self, outcome: Outcome) -> None:
         if not self._left:
@@ -340,4 +351,5 @@ class Ranker(Vertical, can_focus=True):
     @on(Lane.Chosen)
     async def _clicked(self, event: Lane.Chosen) -> None:
         event.stop()
-        await self.action_digit(event.lane.number)
+        meaning = "edit_this" if self._editing else "digit"
+        await self.run_action(f"{meaning}({event.lane.number})")
