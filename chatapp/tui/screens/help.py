@@ -65,9 +65,10 @@ _RANKING = (
     ("Backspace", "undo the last key"),
     ("Enter", "done (by itself when the last is placed)"),
     ("s", "later: replies are kept, nothing is ranked"),
-    ("Esc", "leave, the same"),
+    ("Esc", "leave, the same; ends chatapp rank, where s goes on"),
     ("Up Down", "open another reply, where there is no room for all"),
     ("PgDn PgUp", "more of the replies, and back"),
+    ("p", "all of the prompt, where it is cut"),
 )
 
 

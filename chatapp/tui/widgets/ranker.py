@@ -25,6 +25,7 @@ from chatapp.session.updates import Finished, Removed, Replaced, Update
 from chatapp.tui.session_thread import SessionThread, joined
 from chatapp.tui.widgets.lane import Lane
 from chatapp.tui.widgets.lane_box import LaneBox
+from chatapp.tui.widgets.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Ranker(Vertical, can_focus=True):
         Binding("down", "open(1)", "open", key_display="↓"),
         Binding("pagedown", "scroll(1)", "more", key_display="PgDn"),
         Binding("pageup", "scroll(-1)", "back", key_display="PgUp"),
+        Binding("p", "prompt", "prompt"),
     ]
 
     def __init__(
@@ -82,6 +84,7 @@ class Ranker(Vertical, can_focus=True):
         self._session = session
         self.prompt = prompt
         self._more = more
+        self._question = Question(prompt.text)
         self._box = LaneBox(kept, more, shuffle)
         self.ordering = Ordering(len(self.lanes))
         self.writing = False
@@ -96,7 +99,7 @@ class Ranker(Vertical, can_focus=True):
         self._line = Static(classes="order")
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(terminal_safe(self.prompt.text)), classes="question")
+        yield self._question
         yield self._box
         yield self._line
 
@@ -239,6 +242,8 @@ class Ranker(Vertical, can_focus=True):
                 return self._box.folds
             case "scroll":
                 return self._box.turns(parameters[0])
+            case "prompt":
+                return self._question.cut
         return True
 
     async def action_digit(self, number: int) -> None:
@@ -341,6 +346,18 @@ class Ranker(Vertical, can_focus=True):
             if self.writing:
                 self._session.cancel()
             self.post_message(self.Closed(outcome))
+
+    def on_resize(self) -> None:
+        self._question.fit()
+
+    @on(Question.Fitted)
+    def _fitted(self) -> None:
+        self.refresh_bindings()
+
+    def action_prompt(self) -> None:
+        from chatapp.tui.screens.prompt import PromptScreen
+
+        self.app.push_screen(PromptScreen(self._question.whole))
 
     def action_scroll(self, pages: int) -> None:
         self._box.turn(pages)
