@@ -50,3 +50,24 @@ async def test_the_last_line_tells_the_next_prompt_from_the_end(open_chat: Open)
         await chat.press("escape")
         await chat.until(lambda: "0 ranked, 1 left for later, of 2" in chat.shown())
         assert "Esc quit" in chat.key_line()
+
+
+async def test_going_on_while_replies_are_still_being_written(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second", "third"):
+            await chat.send(text)
+    slow = [f"{word} " * 30 for word in ("one", "two", "three", "four")]
+    async with open_chat(rank=RankRequest(k=4, pick="recent"), script=slow, pace=1) as chat:
+
+        def writes(number: int) -> bool:
+            rankers = list(chat.app.screen.query(Ranker))
+            begun = bool(rankers) and any(each.reply and not each.kept for each in rankers[0].lanes)
+            return begun and f"{number} of 3" in chat.shown()
+
+        await chat.until(lambda: writes(1))
+        await chat.press("s")
+        await chat.until(lambda: writes(2))
+        await chat.press("s")
+        await chat.until(lambda: writes(3))
+        await chat.press("escape")
+        await chat.until(lambda: "0 ranked, 2 left for later, of 3" in chat.shown())

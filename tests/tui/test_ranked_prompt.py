@@ -6,7 +6,7 @@ import pytest
 from textual.content import Content
 
 from chatapp.tui.screens.prompt import PromptScreen
-from chatapp.tui.widgets.question import excerpt
+from chatapp.tui.widgets.question import Question, excerpt
 
 from .conftest import Open
 
@@ -49,6 +49,13 @@ async def test_a_short_prompt_has_no_mark_and_no_key(open_chat: Open) -> None:
         assert "p prompt" in chat.key_line()
         await chat.pilot.resize_terminal(80, 24)
         await chat.until(lambda: {"one", "two", "three"} <= chat.lines())
+
+
+async def test_a_prompt_stays_narrow_in_a_wide_terminal(open_chat: Open) -> None:
+    async with open_chat(size=(200, 50)) as chat:
+        await chat.send("word " * 100)
+        await chat.compare()
+        assert chat.ranker.query_one(Question).content_size.width == 100
 
 
 def test_excerpts() -> None:
