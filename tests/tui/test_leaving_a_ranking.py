@@ -54,3 +54,18 @@ async def test_stopped_replies_that_are_taken_out_are_not_counted(open_chat: Ope
         assert "2 versions are kept, nothing was ranked. ← → walks them." in chat.shown()
         assert len(chat.store.conversations.children(1, 1)) == 2
         await chat.until(lambda: "◂ 1/2 ▸" in chat.shown())
+
+
+async def test_all_bad_holds_when_a_stopped_reply_is_taken_out(open_chat: Open) -> None:
+    def script(request: Request, lane: int, seed: int) -> str:
+        return "the first" if request.lanes == 1 else "word " * 200
+
+    async with open_chat(script=script) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.05
+        await chat.press("ctrl+r")
+        await chat.until(lambda: chat.screen.ranker and any(lane.text for lane in chat.ranker.lanes))
+        await chat.press("x", "enter")
+        await chat.ranked()
+        (ranking,) = chat.store.rankings.list()
+        assert ranking.all_bad and len(ranking.shown) == 2

@@ -178,7 +178,7 @@ class Ranker(Vertical, can_focus=True):
         tiers = self._placed()
         await self._box.take_out(gone)
         if self.lanes:
-            self._replay(tiers)
+            self._replay(tiers, self.ordering.all_bad)
 
     def _set_writing(self, going_on: bool) -> None:
         if self.writing != going_on:
@@ -192,7 +192,7 @@ class Ranker(Vertical, can_focus=True):
     def _placed(self) -> list[list[Lane]]:
         return [[self.lanes[number - 1] for number in tier] for tier in self.ordering.tiers()]
 
-    def _replay(self, tiers: Sequence[Sequence[Lane]]) -> None:
+    def _replay(self, tiers: Sequence[Sequence[Lane]], all_bad: bool = False) -> None:
         """Place these lanes anew, those that are gone left out."""
         self.ordering = Ordering(len(self.lanes))
         for tier in tiers:
@@ -200,10 +200,13 @@ class Ranker(Vertical, can_focus=True):
                 if at:
                     self.ordering.press_equals()
                 self.ordering.press_digit(lane.number)
+        if all_bad:
+            self.ordering.press_all_bad()
         self._show_order()
 
     def _unplace(self, lane: Lane) -> None:
-        self._replay([[each for each in tier if each is not lane] for tier in self._placed()])
+        tiers = [[each for each in tier if each is not lane] for tier in self._placed()]
+        self._replay(tiers, self.ordering.all_bad)
 
     def _show_order(self) -> None:
         if not self.is_attached:
