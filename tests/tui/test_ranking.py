@@ -11,6 +11,7 @@ from chatapp.core.types import Ranking
 from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.edit import LineScreen
 from chatapp.tui.screens.rank import RankScreen
+from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 
@@ -421,3 +422,20 @@ async def test_a_ranking_session_over_stored_conversations(open_chat: Open) -> N
         await chat.press("u")
         await wait_until(chat.pilot, lambda: "0 ranked" in chat.shown())
         assert chat.store.rankings.list() == []
+
+
+@pytest.mark.parametrize("what", ["prompt", "above", "n"])
+async def test_what_was_pressed_before_the_replies_are_there_takes_no_focus_from_them(
+    open_chat: Open, what: str
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.press("up")
+        view = chat.app.focused
+        assert isinstance(view, MessageView)
+        view.action_ask("alternatives")
+        view.post_message(MessageView.Typed(what) if what == "n" else MessageView.Asked(view, what))
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.pilot.pause(0.1)
+        assert chat.app.focused is chat.ranker
+        assert chat.screen.composer.text == ""

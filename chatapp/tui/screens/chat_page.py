@@ -203,11 +203,13 @@ class ChatPage(Screen[None]):
         self.refresh_bindings()
 
     def select(self, view: MessageView | None) -> None:
-        if view is not None:
+        if view is not None and self.ranker is None:
             view.focus(scroll_visible=False)
             self.transcript.reveal(view)
 
     def to_prompt(self, character: str = "") -> None:
+        if self.ranker is not None:
+            return  # the prompt is hidden
         self.composer.focus()
         if character:
             self.composer.insert(character)
