@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from textual.widgets import Input, OptionList
 
 from chatapp.tui.screens.chats import ChatsScreen
+from chatapp.tui.screens.edit import EditScreen
 from chatapp.tui.screens.help import HelpScreen
 from chatapp.tui.widgets.lanes import columns, row_height, stacked_heights
 
@@ -167,9 +168,19 @@ async def test_keys_work_again_after_the_terminal_was_too_small(open_chat: Open)
         await chat.press("escape")
         await chat.compare()
         await too_small_for_a_moment()
+        await chat.press("e", "1")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.pilot.resize_terminal(30, 8)
+        await chat.until(lambda: chat.screen.has_class("-tiny"))
+        await chat.press("escape")
+        await chat.until(lambda: "needs at least 40 columns" in " ".join(chat.shown().split()))
+        await chat.press("d")  # goes to nothing that is hidden
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.until(lambda: chat.app.focused is chat.ranker)
         await chat.press("2", "1", "3")
         await chat.ranked()
         assert len(chat.store.rankings.list()) == 1
+        assert len(chat.store.conversations.path(1)) == 2
 
 
 async def test_the_prompt_grows_to_a_third_of_the_screen(open_chat: Open) -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 class ChatPage(Screen[None]):
     """What every part of the chat builds on; `chat.ChatScreen` is the whole of it."""
 
+    AUTO_FOCUS = ""  # the first message would be selected, hidden as it may be
+
     def __init__(
         self,
         house: House,
@@ -107,13 +109,13 @@ class ChatPage(Screen[None]):
         self.set_class(tiny, "-tiny")
         if tiny:
             self._focused_before = self.focused  # what is hidden loses the focus
-        elif self.focused is None:
+        else:
             self.call_after_refresh(self._focus_again)
 
     def _focus_again(self) -> None:
         before = self._focused_before
         there = before is not None and before.is_attached and before.focusable
-        self.set_focus(before if there else self.ranker or self.composer, scroll_visible=False)
+        self.set_focus(self.ranker or (before if there else self.composer), scroll_visible=False)
 
     @property
     def transcript(self) -> Transcript:
