@@ -47,6 +47,22 @@ async def test_lanes_of_different_length_scroll_together_and_come_to_rest(open_c
         await chat.until(lambda: offsets(chat) == [min(at + page, end) for end in ends])
 
 
+async def test_a_page_back_is_a_page_back_after_the_lanes_grew(open_chat: Open) -> None:
+    async with open_chat(size=(120, 16), script=words(90, 260, 150, 200)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        longest = max(chat.ranker.lanes, key=lambda lane: lane.end)
+        while longest.below:
+            await chat.press("pagedown")
+        before = longest.above
+        await chat.pilot.resize_terminal(120, 36)
+        await chat.until(lambda: 0 < longest.end < before and longest.above == longest.end)
+        page = longest.scrollable_content_region.height - 1
+        end = longest.end
+        await chat.press("pageup")
+        await chat.until(lambda: longest.above == end - page)
+
+
 async def test_the_wheel_scrolls_all_lanes_that_stand_side_by_side(open_chat: Open) -> None:
     async with open_chat(size=(120, 20), script=words(90, 260, 150, 200)) as chat:
         await chat.send("hello")

@@ -140,7 +140,8 @@ class LaneBox(Container):
         if self.stacked:
             lane.scroll_to(y=min(max(0, lane.above + lines), lane.end), animate=False)
         else:
-            self._offset = min(max(0, self._offset + lines), max(each.end for each in self.lanes))
+            end = max(each.end for each in self.lanes)
+            self._offset = max(0, min(min(self._offset, end) + lines, end))
             self._follow()
         self.call_after_refresh(self._mark_rest)
 
