@@ -90,6 +90,8 @@ class Chat:
     async def settled(self) -> None:
         """Nothing that was asked of the session is still going on."""
         await self.until(lambda: not self.screen.writing)
+        # A line about a ranking that was left comes when the session is through, and moves what is above it.
+        await self.until(lambda: not any(each.group == "kept" for each in self.app.workers))
         await self.pilot.pause()
 
     async def compare(self) -> None:
