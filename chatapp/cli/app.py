@@ -20,7 +20,7 @@ from chatapp.cli.arguments import (
     with_optional_value,
 )
 from chatapp.cli.output import note
-from chatapp.core.errors import ChatappError, FileError, UsageError
+from chatapp.core.errors import ChatappError, UsageError, in_words
 
 _TEXT = "chatapp.text"
 
@@ -65,7 +65,7 @@ class ChatByDefault(TyperGroup):
         except (ChatappError, OSError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            tell(_in_words(error))
+            tell(in_words(error))
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
 
@@ -80,14 +80,6 @@ def _debug_first(args: list[str]) -> list[str]:
     if "--debug" not in args[:end]:
         return args
     return ["--debug", *(each for each in args[:end] if each != "--debug"), *args[end:]]
-
-
-def _in_words(error: Exception) -> ChatappError:
-    if isinstance(error, ChatappError):
-        return error
-    if isinstance(error, OSError):
-        return FileError.of(error)
-    return ChatappError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def tell(error: ChatappError) -> None:
@@ -199,5 +191,5 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        tell(_in_words(error))
+        tell(in_words(error))
         sys.exit(1)

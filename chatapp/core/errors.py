@@ -70,6 +70,15 @@ class FileError(ChatappError):
         return cls(f"cannot {what}{where}: {error.strerror or error}")
 
 
+def in_words(error: Exception) -> ChatappError:
+    """Any error as one that a user can be told in a line."""
+    if isinstance(error, ChatappError):
+        return error
+    if isinstance(error, OSError):
+        return FileError.of(error)
+    return ChatappError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
 class FormatError(ChatappError):
     """A file that cannot be read as what it was said to be."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from chatapp.core.errors import ChatappError, FileError
+from chatapp.core.errors import in_words
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Sampling, Turn
 
@@ -47,13 +47,9 @@ def run_checks(house: House) -> Iterator[Check]:
     for name, look in _CHECKS.items():
         try:
             yield from look(house)
-        except ChatappError as error:
-            yield Check(name, "broken", str(error), error.hint)
-        except OSError as error:
-            told = FileError.of(error)
-            yield Check(name, "broken", str(told), told.hint)
         except Exception as error:
-            yield Check(name, "broken", f"{type(error).__name__}: {error}", ChatappError.hint)
+            told = in_words(error)
+            yield Check(name, "broken", str(told), told.hint)
 
 
 def _versions(house: House) -> Iterator[Check]:

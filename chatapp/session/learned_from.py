@@ -29,14 +29,13 @@ def unlearned(groups: Sequence[Group], names: Iterable[str], adapters: Adapters,
     """
     keys: set[str] = set()
     unknown: set[str] = set()
-    waiting = list(names)
+    waiting, own = list(names), digest(groups)
     while waiting:
         name = waiting.pop()
         try:
             adapter = adapters.get(name)
             waiting += [] if adapter.parent is None else [adapter.parent]
-            same = adapter.data_sha256 == digest(groups)
-            learned = groups if same else RunFolder(runs / adapter.run).groups()
+            learned = groups if adapter.data_sha256 == own else RunFolder(runs / adapter.run).groups()
         except (NotFound, OSError):
             unknown.add(name)
             continue

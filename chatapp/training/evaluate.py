@@ -251,16 +251,21 @@ def mean_behaviour(drawn: Sequence[Sequence[Sampled]]) -> Behaviour:
     return Behaviour(**{name: mean([each[name] for each in found]) for name in found[0]})
 
 
+def words(text: str) -> list[str]:
+    """The words of a reply, by which replies are compared."""
+    return re.findall(r"[\w']+", text.casefold())
+
+
 def behaviour(texts: Sequence[str], finished: Sequence[bool]) -> Behaviour:
     """Of one reply to each of many prompts; of none, all is 0."""
-    split = [re.findall(r"[\w']+", text.casefold()) for text in texts]
-    bigrams = [pair for words in split for pair in pairwise(words)]
+    split = [words(text) for text in texts]
+    bigrams = [pair for own in split for pair in pairwise(own)]
     seen = Counter(map(tuple, split))
     n = max(len(texts), 1)
     return Behaviour(
         sum(map(len, split)) / n,
         len(set(bigrams)) / max(len(bigrams), 1),
         sum(count for count in seen.values() if count > 1) / n,
-        sum(len(words) < 3 for words in split) / n,
+        sum(len(own) < 3 for own in split) / n,
         sum(not each for each in finished) / n,
     )

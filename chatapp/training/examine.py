@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
 from chatapp.training.settings import Material, Settings
-from chatapp.training.weight_copy import copied, restore, scale
+from chatapp.training.weight_copy import at_reference
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
@@ -41,7 +42,6 @@ class Examiner:
         self._policy, self._sampler, self._material = policy, sampler, material
         self._settings, self._committee = settings, committee
         self._learner = learner
-        self._start = copied(policy.model)
         self._known: dict[str, list[list[Any]]] = {}
         self._losses: dict[str, list[tuple[float, int]]] = {}
         self._judges: reward.Committee | None = None
@@ -125,16 +125,13 @@ class Examiner:
         if of in self._known:
             return self._known[of]
         sampling = replace(self._settings.chat, seed=self._settings.seed + 77)
-        before = copied(self._policy.model)
-        if of == "base":
-            scale(self._policy.model, 0.0)
-        elif of == "start":
-            restore(self._policy.model, self._start)
-        self._sampler.publish(self._policy)
-        drawn = [
-            list(each) for each in self._sampler.rollout(prompts, self._settings.evaluate_samples, sampling)
-        ]
-        restore(self._policy.model, before)
+        whose = {"base": self._policy, "start": self._learner}.get(of)
+        with nullcontext() if whose is None else at_reference(whose):
+            self._sampler.publish(self._policy)
+            drawn = [
+                list(each)
+                for each in self._sampler.rollout(prompts, self._settings.evaluate_samples, sampling)
+            ]
         if of != "tuned":
             self._known[of] = drawn
         return drawn

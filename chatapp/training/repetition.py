@@ -15,7 +15,6 @@ Ziegler et al. (2019, section 2.2) have for the divergence.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,10 +22,10 @@ from itertools import pairwise
 
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy
-from chatapp.training.evaluate import Behaviour, mean_behaviour
+from chatapp.training.evaluate import Behaviour, mean_behaviour, words
 from chatapp.training.gate import Bounds
 from chatapp.training.run import Loop
-from chatapp.training.weight_copy import copied, restore
+from chatapp.training.weight_copy import at_reference
 
 EVERY = 3
 """Draws from one look at the replies to the next."""
@@ -53,10 +52,6 @@ def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
         ]
         for whole_replies, own in zip(wholes, pairs, strict=True)
     ]
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.casefold())
 
 
 def room(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> float:
@@ -90,19 +85,12 @@ class Price:
         """The price of draw number `draw`."""
         if draw % EVERY == 0 or "price" not in loop.state:
             if "varied" not in loop.state:
-                loop.state["varied"] = asdict(self._reference())
+                with at_reference(self._policy):
+                    loop.state["varied"] = asdict(self._look())
             left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
             price = self._usual * math.exp(GAIN * (AIM - left))
             loop.state["price"] = min(max(price, LOWEST), HIGHEST)
         return float(loop.state["price"])
-
-    def _reference(self) -> Behaviour:
-        now = copied(self._policy.model)
-        self._policy.to_reference()
-        try:
-            return self._look()
-        finally:
-            restore(self._policy.model, now)
 
     def _look(self) -> Behaviour:
         self._sampler.publish(self._policy)

@@ -11,7 +11,8 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.repetition import Price, repetition, words
+from chatapp.training.evaluate import words
+from chatapp.training.repetition import Price, repetition
 from chatapp.training.run import Loop
 
 UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)

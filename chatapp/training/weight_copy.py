@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chatapp.training.base import trainable
+from chatapp.training.base import TrainedPolicy, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,17 @@ def restore(model: Any, copy: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, each in trainable(model):
             each.copy_(copy[name])
+
+
+@contextmanager
+def at_reference(policy: TrainedPolicy) -> Iterator[None]:
+    """Within it the adapter is what the policy's reference is, so that it can be sampled from."""
+    now = copied(policy.model)
+    policy.to_reference()
+    try:
+        yield
+    finally:
+        restore(policy.model, now)
 
 
 def part_of_the_way(model: Any, start: Mapping[str, Tensor], share: float) -> None:
