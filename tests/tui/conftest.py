@@ -19,6 +19,7 @@ from chatapp.store.database import Store, open_store
 from chatapp.tui.app import ChatApp
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.widgets.keybar import KeyBar
+from chatapp.tui.widgets.lane import Lane
 from chatapp.tui.widgets.ranker import Ranker
 
 REPLIES = ("alpha one", "bravo two", "charlie three", "delta four", "echo five", "foxtrot six", "golf seven")
@@ -103,6 +104,24 @@ class Chat:
     async def ranked(self) -> None:
         await self.until(lambda: self.screen.ranker is None)
         await self.settled()
+
+    async def rank(self, *keys: str) -> None:
+        """Ask for alternatives, press these keys when all are there, and wait until the ranking is over."""
+        await self.compare()
+        await self.press(*keys)
+        await self.ranked()
+
+    async def one_unfinished(self) -> Lane:
+        """Ask for alternatives; the one of many times `word`, while another one is complete already."""
+        await self.press("ctrl+r")
+        await self.until(
+            lambda: (
+                self.screen.ranker
+                and any(lane.complete for lane in self.ranker.lanes)
+                and any(lane.text.startswith("word") for lane in self.ranker.lanes)
+            )
+        )
+        return next(lane for lane in self.ranker.lanes if lane.text.startswith("word"))
 
     def shown(self) -> str:
         """The text on the screen."""

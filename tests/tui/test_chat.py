@@ -303,9 +303,7 @@ async def test_new_conversation_keeps_the_old_one(open_chat: Open) -> None:
 async def test_a_click_selects_and_arrows_walk(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("first")
-        await chat.compare()
-        await chat.press("escape")
-        await chat.ranked()
+        await chat.rank("escape")
         reply = chat.screen.transcript.last_reply
         await chat.pilot.click(reply)
         assert chat.screen.selected is reply

@@ -68,9 +68,7 @@ async def test_at_80_columns_all_keys_of_ranking_are_there(open_chat: Open) -> N
 async def test_at_80_columns_the_keys_of_a_selected_reply_are_there(open_chat: Open) -> None:
     async with open_chat(size=(80, 24)) as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         await chat.press("up")
         for entry in ("r alternatives", "+/- thumb", "e edit", "d delete", "u undo", "Esc back", "F1 help"):
             assert entry in chat.key_line()

@@ -59,9 +59,7 @@ async def test_undo_after_a_ranking(open_chat: Open) -> None:
 async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         await chat.press("n", "e", "x", "t")
         assert chat.screen.composer.text == "next"
 
@@ -73,9 +71,7 @@ async def test_a_message_may_begin_with_the_letters_of_the_line(
     monkeypatch.setattr(Notice, "PATIENCE", 60)
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         assert "u undo" in chat.key_line() and "t tags" in chat.key_line()
         await chat.press(*("space" if each == " " else each for each in text))
         assert chat.screen.composer.text == text
@@ -88,9 +84,7 @@ async def test_a_letter_of_the_line_can_be_taken_back(
     monkeypatch.setattr(Notice, "PATIENCE", 60)
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         assert "u undo   t why" in chat.shown()
         await chat.press("u", "backspace", "n", "o")
         await chat.until(lambda: "saved as ranking" in chat.shown() and "u undo" not in chat.shown())
@@ -111,9 +105,7 @@ async def test_only_what_can_be_done_is_offered(open_chat: Open) -> None:
 async def test_what_is_pasted_after_a_ranking_goes_to_the_prompt(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         chat.app.screen.focused.post_message(events.Paste("use this"))
         await chat.until(lambda: chat.screen.composer.text == "use this")
         assert chat.app.focused is chat.screen.composer
@@ -133,9 +125,7 @@ async def test_all_bad(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
         before = chat.store.conversations.path(1)[-1].id
-        await chat.compare()
-        await chat.press("x")
-        await chat.ranked()
+        await chat.rank("x")
         ranking = only_ranking(chat)
         assert ranking.all_bad and ranking.tiers == () and len(ranking.shown) == 4
         assert chat.store.conversations.path(1)[-1].id == before
@@ -159,9 +149,7 @@ async def test_backspace_and_the_order_line(open_chat: Open) -> None:
 async def test_leaving_keeps_the_replies_and_ranks_nothing(open_chat: Open, key: str) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("2", key)
-        await chat.ranked()
+        await chat.rank("2", key)
         assert chat.store.rankings.list() == []
         assert len(chat.store.conversations.children(1, 1)) == 4
         await chat.until(lambda: "4 versions are kept" in chat.shown())
@@ -235,15 +223,7 @@ async def test_ranking_while_replies_are_still_being_written(open_chat: Open) ->
     async with open_chat(script=script) as chat:
         await chat.send("hello")
         chat.engine._pace = 0.03
-        await chat.press("ctrl+r")
-        await chat.until(
-            lambda: (
-                chat.screen.ranker
-                and any(lane.complete for lane in chat.ranker.lanes)
-                and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
-            )
-        )
-        unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
+        unfinished = await chat.one_unfinished()
         await chat.press(str(unfinished.number))
         await chat.until(lambda: "›" in chat.shown())  # it counts, and nothing is committed
         assert chat.store.rankings.list() == []
@@ -271,9 +251,7 @@ async def test_a_click_on_a_lane_is_its_digit(open_chat: Open) -> None:
 async def test_rank_again_without_new_replies(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         requests = len(chat.engine.requests)
         await chat.press("up", "R")
         await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
@@ -309,9 +287,7 @@ async def test_of_more_than_nine_versions_the_one_looked_at_is_ranked(open_chat:
 async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")
-        await chat.compare()
-        await chat.press("1", "2", "3")
-        await chat.ranked()
+        await chat.rank("1", "2", "3")
         await chat.press("t")
         await chat.until(
             lambda: isinstance(chat.app.screen, LineScreen) and len(chat.app.screen.query("Chip")) == 5

@@ -37,15 +37,7 @@ async def test_a_reply_that_is_still_being_written_cannot_be_edited_yet(open_cha
     async with open_chat(script=["short", "tiny", "word " * 40, "brief"]) as chat:
         await chat.send("hello")
         chat.engine._pace = 0.1
-        await chat.press("ctrl+r")
-        await chat.until(
-            lambda: (
-                chat.screen.ranker
-                and any(lane.complete for lane in chat.ranker.lanes)
-                and any(lane.text.startswith("word") for lane in chat.ranker.lanes)
-            )
-        )
-        unfinished = next(lane for lane in chat.ranker.lanes if lane.text.startswith("word"))
+        unfinished = await chat.one_unfinished()
         await chat.press("e", str(unfinished.number))
         await chat.until(lambda: f"{unfinished.number} is still being written" in chat.shown())
         assert chat.key_line().startswith("1-4 edit")
