@@ -4,7 +4,8 @@ A policy that is paid for asking something back soon asks the same thing everywh
 one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
 and the price follows how varied the replies still are where it counts: to prompts that are learned from and
 to openings of general dialogue, sampled as the chat samples them. With `room` 1 where they are as varied as
-the reference's, and 0 where the gate would refuse them,
+the reference's, and 0 where the gate would refuse them, half of it what this look says and half what those
+before it said,
 
     price = usual * exp( GAIN * (AIM - room) )
 
@@ -29,9 +30,9 @@ from chatapp.training.weight_copy import at_reference
 
 EVERY = 3
 """Draws from one look at the replies to the next."""
-PROMPTS, SAMPLES = 128, 3
+PROMPTS, SAMPLES = 128, 2
 """Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
-AIM = 0.35
+AIM = 0.25
 GAIN = 1.5
 LOWEST, HIGHEST = 1.0, 40.0
 """The price at least and at most."""
@@ -87,7 +88,8 @@ class Price:
             if "varied" not in loop.state:
                 with at_reference(self._policy):
                     loop.state["varied"] = asdict(self._look())
-            left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
+            seen = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
+            left = loop.state["room"] = (seen + loop.state.get("room", seen)) / 2
             price = self._usual * math.exp(GAIN * (AIM - left))
             loop.state["price"] = min(max(price, LOWEST), HIGHEST)
         return float(loop.state["price"])
