@@ -32,8 +32,8 @@ EVERY = 3
 """Draws from one look at the replies to the next."""
 PROMPTS, SAMPLES = 128, 2
 """Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
-AIM = 0.25
-GAIN = 1.5
+AIM = 0.4
+GAIN = 2.0
 LOWEST, HIGHEST = 1.0, 40.0
 """The price at least and at most."""
 
