@@ -241,6 +241,7 @@ def train(
         if mixed is not None:
             figures["mix"] = mixed
         loop.update(figures)
+    source.settle(loop)
     return loop
 
 

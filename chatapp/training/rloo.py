@@ -139,6 +139,7 @@ def train(
         loop.state["kl"] = drifted
         mixed = replay.add(loop, step)
         loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": mixed or 0.0})
+    source.settle(loop)
     return loop
 
 
