@@ -206,15 +206,10 @@ def require_adapter(header: GgufHeader, base: GgufHeader) -> None:
             raise ModelError(f"{shown}: {one_line(target, 64)} lacks a half or its weight in the model", hint)
         if len(a.dims) < 2 or len(b.dims) < 2 or len(weight.dims) < 2:
             raise ModelError(f"{shown}: {one_line(tensor.name, 64)} is no matrix", hint)
-        # Embedding adapters are stored the other way round.
-        swapped = target == "token_embd.weight"
-        inner = (a.dims[1] == b.dims[1]) if swapped else (a.dims[1] == b.dims[0])
-        outer = (
-            (b.dims[0], a.dims[0]) == weight.dims[:2]
-            if swapped
-            else (a.dims[0], b.dims[1]) == weight.dims[:2]
-        )
-        if not (inner and outer):
+        # llama.cpp stores its halves the other way round, and merging would change a tied output as well.
+        if target == "token_embd.weight":
+            raise ModelError(f"{shown} changes the embedding, which is not supported", hint)
+        if a.dims[1] != b.dims[0] or (a.dims[0], b.dims[1]) != weight.dims[:2]:
             raise ModelError(f"{shown}: {one_line(target, 64)} has another shape than in the model", hint)
 
 

@@ -258,4 +258,5 @@ def _is_pure(sampling: Sampling) -> bool:
         and sampling.top_p >= 1
         and sampling.min_p <= 0
         and sampling.repeat_penalty == 1
+        and sampling.xtc_probability <= 0
     )

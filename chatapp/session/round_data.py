@@ -122,7 +122,7 @@ def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material
 
 def openings(rows: Sequence[SftRow]) -> list[Ids]:
     """Of each conversation what stands before its first reply."""
-    return [row.ids[: row.mask.index(1)] for row in rows if 1 in row.mask[1:]]
+    return [row.opening for row in rows if 1 in row.mask[1:]]
 
 
 def parity_conversations(

@@ -27,7 +27,7 @@ from chatapp.training.gate import SURE, Evidence, Verdict, damages, judge, merit
 from chatapp.training.memory import estimate, largest_batch, peak, require
 from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
-from chatapp.training.rollouts import LONGEST, guards_from
+from chatapp.training.rollouts import LONGEST, guards_from, sample_length
 from chatapp.training.run import Limits
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, part_of_the_way, restore, scale
@@ -249,8 +249,7 @@ class Trainer:
     def _on_policy(self, recipe: Any, settings: Any) -> None:
         train = self.material.data.train
         leaders, guards = self.leaders(), guards_from(train.rankings)
-        # A sample that is cut off is worth nothing, so there is room for what people ranked.
-        room = max(settings.sampling.max_tokens, min(guards.longest, LONGEST))
+        room = sample_length(settings.sampling, guards)
         settings = replace(settings, sampling=replace(settings.sampling, max_tokens=room))
         folder = self.folder / recipe.__name__.rsplit(".", 1)[-1]
         with self._clock():
@@ -330,5 +329,5 @@ class Trainer:
         self.progress(Progress(stage, 0, 0, note=line))
 
     def _require_memory(self, stages: Sequence[Stage]) -> None:
-        if places := largest_batch(self.material.data.train, self.settings, stages):
+        if places := largest_batch(self.material.data.train, self.settings, stages, self.material.mix):
             require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)

@@ -1,7 +1,8 @@
 """What the recipes need from outside: something that turns turns into ids, and something that samples
 replies.
 
-The engine's client serves both roles on the very file that the chat uses; tests use tiny stand-ins.
+The engine's client is the one, `sampler.EngineSampler` around it the other, on the very file that the chat
+uses; tests use tiny stand-ins.
 """
 
 from __future__ import annotations

@@ -43,7 +43,6 @@ class SftRow:
     ids: Ids
     mask: Ids
     key: str = ""
-    weight: float = 1.0
 
     @property
     def opening(self) -> Ids:
@@ -57,6 +56,7 @@ class ThumbRow:
     reply: Ids
     good: bool
     key: str = ""
+    weight: float = 1.0
 
 
 @dataclass(slots=True)
@@ -107,7 +107,8 @@ def digest(groups: Iterable[Group]) -> str:
     """SHA-256 of everything that is said in `groups`."""
     found = hashlib.sha256()
     for group in groups:
-        found.update(repr((group.prompt, group.replies, group.tiers, group.all_bad)).encode())
+        said = (group.prompt, group.replies, group.tiers, group.all_bad, group.demonstration)
+        found.update(repr(said).encode())
     return found.hexdigest()
 
 
@@ -129,7 +130,7 @@ def build(
     for group in groups:
         key = split_key(group.prompt)
         side = data.held_out if is_held_out(key, share) else data.train
-        same = repr((group.prompt, sorted(each.text for each in group.replies), _order(group)))
+        same = _said(group)
         if same in seen:
             data.duplicates += 1
             continue
@@ -157,14 +158,23 @@ def _from_thumbs(thumbs: Sequence[ThumbRow]) -> list[RankingRow]:
     for thumb in thumbs:
         by_prompt.setdefault(thumb.prompt, []).append(thumb)
     made = (
-        distinct(prompt, [(each.reply, int(not each.good)) for each in own], own[0].key)
+        distinct(
+            prompt,
+            [(each.reply, int(not each.good)) for each in own],
+            own[0].key,
+            max(each.weight for each in own),
+        )
         for prompt, own in by_prompt.items()
     )
     return [row for row in made if row is not None]
 
 
-def _order(group: Group) -> list[list[str]]:
-    return [sorted(group.replies[place].text for place in tier) for tier in group.tiers]
+def _said(group: Group) -> str:
+    """The same for two groups that say the same of the same texts."""
+    order = [sorted(group.replies[place].text for place in tier) for tier in group.tiers]
+    written = None if group.demonstration is None else group.replies[group.demonstration].text
+    texts = sorted((each.text, each.thumb or 0) for each in group.replies)
+    return repr((group.prompt, texts, order, group.all_bad, written))
 
 
 def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids, ...]] | None:
@@ -205,7 +215,7 @@ def _place(
     side.prompts.append(prompt)
     for reply, ids in zip(group.replies, replies, strict=True):
         if reply.thumb:
-            side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key))
+            side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key, weight))
     if group.demonstration is not None:
         own = replies[group.demonstration]
         side.demonstrations.append(SftRow(prompt + own, (0,) * len(prompt) + (1,) * len(own), key))

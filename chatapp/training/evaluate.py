@@ -54,13 +54,17 @@ UNKNOWN = Figure(math.nan, math.nan, math.nan, 0)
 def bootstrap(
     units: Sequence[Any], statistic: Callable[[Sequence[Any]], float], draws: int = DRAWS, seed: int = 0
 ) -> Figure:
-    """`statistic` of `units`, with the percentile interval over resamples of whole units (Efron 1979)."""
-    if not units:
+    """`statistic` of `units`, with the percentile interval over resamples of whole units (Efron 1979), those
+    left out for which it is not defined."""
+    value = statistic(units) if units else math.nan
+    if math.isnan(value):
         return UNKNOWN
     source = random.Random(seed)
-    found = sorted(statistic(source.choices(units, k=len(units))) for _ in range(draws))
+    drawn = [statistic(source.choices(units, k=len(units))) for _ in range(draws)]
+    found = sorted(each for each in drawn if not math.isnan(each))
+    last = len(found) - 1
     return Figure(
-        statistic(units), found[int(0.025 * draws)], found[min(draws - 1, int(0.975 * draws))], len(units)
+        value, found[int(0.025 * len(found))], found[min(last, int(0.975 * len(found)))], len(units)
     )
 
 

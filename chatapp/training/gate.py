@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatapp.training.evaluate import UNKNOWN, Behaviour, Figure
+from chatapp.training.plan import TELLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,10 @@ def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
         return Verdict(False, f"no better than {evidence.against}: {_wins(wins)}", evidence)
     if preference.above_chance(ONE_OF_TWO):
         return Verdict(True, f"it agrees with {_percent(preference)} of your held-out comparisons", evidence)
-    return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
+    if preference.n < TELLING:
+        return Verdict(False, "there are too few held-out rankings to tell whether it helped", evidence)
+    reason = "reward models agree too little with rankings they have not seen to tell whether it helped"
+    return Verdict(False, reason, evidence)
 
 
 def knows(evidence: Evidence) -> bool:

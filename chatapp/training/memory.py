@@ -11,7 +11,7 @@ from chatapp.engine.gguf import GgufHeader
 from chatapp.training.data import RankingRow, SftRow, Side
 from chatapp.training.packing import tokens
 from chatapp.training.plan import Stage
-from chatapp.training.rollouts import LONGEST
+from chatapp.training.rollouts import guards_from, sample_length
 from chatapp.training.settings import Settings
 
 _PROGRAM = 700 * 2**20
@@ -101,24 +101,33 @@ def _estimate(shape: _Shape, places: int, learned: int, half: bool) -> Estimate:
     )
 
 
-def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage]) -> int:
+def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: Sequence[SftRow] = ()) -> int:
     """Places of the largest batch that a stage will put through the network; 0 where there is nothing to
-    learn from. The samples of RLOO and PPO are taken to be as long as the longest reply that was ranked."""
+    learn from. The samples of RLOO and PPO are taken to be as long as they may be; `mix` is the general
+    dialogue."""
     rows: list[RankingRow | SftRow] = [*side.rankings, *side.demonstrations]
     if not rows:
         return 0
-    ranked = max(settings.dpo.batch, settings.reward.batch)
-    places = tokens(sorted(rows, key=lambda row: tokens([row]))[-ranked:])
-    longest = max((len(reply) for row in side.rankings for reply in row.replies), default=0)
+    batches = [_longest(rows, max(settings.dpo.batch, settings.reward.batch))]
+    if "sft" in stages:
+        edits = _longest(side.demonstrations, settings.sft.batch)
+        batches.append(edits + _longest(mix, round(settings.sft.mix * settings.sft.batch)))
     for stage, own, at_once in (
         ("rloo", settings.rloo, settings.rloo.micro),
         ("ppo", settings.ppo, settings.ppo.minibatch),
     ):
-        if stage in stages:
-            reply = min(longest, max(own.sampling.max_tokens, LONGEST))
+        if stage in stages and side.rankings:
+            reply = sample_length(own.sampling, guards_from(side.rankings))
             prompts = sorted(map(len, side.prompts))[-at_once:]
-            places = max(places, sum(prompts) + len(prompts) * own.samples * reply)
-    return places
+            batches.append(sum(prompts) + len(prompts) * own.samples * reply)
+            batches.append(_longest(mix, own.mix_rows))
+    return max(batches)
+
+
+def _longest(rows: Sequence[RankingRow | SftRow], count: int) -> int:
+    """Places of the `count` longest of `rows` in one batch."""
+    longest = sorted(rows, key=lambda row: tokens([row]))[-count:] if count else []
+    return tokens(longest) if longest else 0
 
 
 def require(expected: Estimate, limit: int | None) -> None:

@@ -67,10 +67,6 @@ class Policy:
         return self.header.architecture
 
     @property
-    def n_layers(self) -> int:
-        return int(self.header.metadata[f"{self.architecture}.block_count"])
-
-    @property
     def width(self) -> int:
         """Size of the hidden states."""
         return int(self.header.metadata[f"{self.architecture}.embedding_length"])

@@ -13,31 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatapp.core.types import Turn
-from chatapp.engine.base import AdapterSpec
+from chatapp.engine.base import AdapterSpec, Encoded, RowScore
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
 
-class RowScore(Protocol):
-    """One row of n token ids under a model."""
-
-    @property
-    def logprobs(self) -> Sequence[float]:
-        """n - 1 values: log p(ids[t + 1] | ids[: t + 1])."""
-
-    @property
-    def top(self) -> Sequence[int]:
-        """n values: the most probable next token after each prefix."""
-
-
-class Encoded(Protocol):
-    @property
-    def ids(self) -> Sequence[int]: ...
-
-
 class Scorer(Protocol):
-    """What the gate needs of the engine; `engine.client.LlamaClient` is one."""
+    """What the gate needs of the engine; `engine.tuning.TuningClient` is one."""
 
     def set_adapter(self, adapter: AdapterSpec | None) -> None: ...
     def logprobs(self, rows: Sequence[Sequence[int]]) -> Sequence[RowScore]: ...
@@ -135,25 +118,17 @@ def check(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TorchScore:
-    """A `RowScore` of the trainer's."""
-
-    logprobs: tuple[float, ...]
-    top: tuple[int, ...]
-
-
-def score(policy: Policy, rows: Sequence[Sequence[int]]) -> list[TorchScore]:
+def score(policy: Policy, rows: Sequence[Sequence[int]]) -> list[RowScore]:
     """`rows` under the policy as it is (within `policy.reference()`: its base)."""
     import torch
 
-    scores: list[TorchScore] = []
+    scores: list[RowScore] = []
     with torch.inference_mode():
         for row in rows:
             ids = torch.tensor([list(row)])
             logits = policy.model(input_ids=ids).logits[0].float()
             logprobs = logits[:-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-            scores.append(TorchScore(tuple(logprobs.tolist()), tuple(logits.argmax(-1).tolist())))
+            scores.append(RowScore(tuple(logprobs.tolist()), tuple(logits.argmax(-1).tolist())))
     return scores
 
 

@@ -213,13 +213,10 @@ def train(
     known = {id(row): given for row, given in zip(rows, _features_of(model, rows), strict=True)}
     every = torch.cat(list(known.values()))
     model.mean, model.spread = every.mean(0), every.std(0).clamp_min(1e-3)
-    # The LoRA only learns while it is the active one.
-    with model.active():
-        parameters = model.parameters()
     loop = Loop(
         "reward",
         folder,
-        parameters,
+        model.parameters(),
         steps=max(1, round(settings.epochs * len(rows) / settings.batch)),
         learning_rate=settings.learning_rate,
         learning_rates={"head": settings.head_rate, "weights": settings.head_rate},

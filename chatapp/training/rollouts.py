@@ -59,17 +59,20 @@ def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
     return Guards(shortest=lengths[at], longest=lengths[-1 - at])
 
 
+def sample_length(sampling: Sampling, guards: Guards) -> int:
+    """Tokens of a sample at most. One that is cut off is worth nothing, so there is room for what people
+    ranked."""
+    return max(sampling.max_tokens, min(guards.longest, LONGEST))
+
+
 @dataclass(slots=True)
 class Rollout:
     """The samples for one prompt. `row` has no order: all its tiers are 0."""
 
     row: RankingRow
-    texts: list[str]
     finished: list[bool]
-    scores: list[float]
-    """Of the reward model alone."""
     rewards: list[float]
-    """With the guards."""
+    """The reward model's score of each, with the guards."""
 
 
 class OnPolicySettings(Protocol):
@@ -159,14 +162,14 @@ class OnPolicy:
             self._price.settle(loop)
 
     def too_far(self, loop: Loop, kl: float) -> bool:
-        """Whether the samples were more than `stop_kl` nats a reply away. The run then goes back to the last
-        state that was not, and ends."""
+        """Whether the samples were more than `stop_kl` nats a reply from the reference. The run then goes
+        back to the last state that was not, and ends."""
         if kl <= self._settings.stop_kl:
             loop.state["good"] = loop.copy()
             return False
         if "good" in loop.state:
             loop.restore(loop.state["good"])
-        loop.stop(f"{kl:.2f} nats a reply away from the base; went back to the state before")
+        loop.stop(f"{kl:.2f} nats a reply away; went back to the state before")
         loop.record({"kl": kl})
         return True
 
@@ -197,9 +200,7 @@ def draw(
         rollouts.append(
             Rollout(
                 row,
-                [each.text for each in replies],
                 [each.finish_reason == "stop" for each in replies],
-                scores,
                 [guards.of(*each) for each in zip(replies, scores, common, strict=True)],
             )
         )
@@ -214,9 +215,3 @@ def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> li
     random.Random(f"{seed} {step // rounds}").shuffle(order)
     place = step % rounds * count
     return order[place : place + count]
-
-
-def best_of(scorer: Scorer, row: RankingRow) -> int:
-    """Which reply of `row` scores highest."""
-    scores = scorer.score([row])[0]
-    return scores.index(max(scores))

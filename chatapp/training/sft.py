@@ -1,4 +1,4 @@
-"""Supervised tuning: make what a person wrote (an edit) or ranked first more probable.
+"""Supervised tuning: make what a person wrote (an edit) more probable.
 
     chatapp train sft
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
 from chatapp.training.base import TrainedPolicy, half_precision, trainable
-from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.data import SftRow
 from chatapp.training.packing import pack, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
@@ -71,7 +71,7 @@ def train(
     )
     for step in loop:
         batch = batches(rows, settings.batch, step, settings.seed)
-        if mix:
+        if mix and settings.mix:
             batch += batches(mix, round(settings.mix * len(batch)) or 1, step, settings.seed + 1)
         tokens = sum(sum(row.mask[1:]) for row in batch)
         total = 0.0
@@ -83,12 +83,3 @@ def train(
             total = float(loss.detach())
         loop.update({"loss": total})
     return loop
-
-
-def best_replies(rankings: Sequence[RankingRow]) -> list[SftRow]:
-    """The top reply of each ranking as something to imitate (the first of those that share the top)."""
-    rows = []
-    for row in rankings:
-        best = row.replies[row.tiers.index(min(row.tiers))]
-        rows.append(SftRow(row.prompt + best, (0,) * len(row.prompt) + (1,) * len(best), row.key, row.weight))
-    return rows

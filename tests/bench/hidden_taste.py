@@ -34,6 +34,7 @@ from chatapp.engine.tuning import TuningClient
 from chatapp.session.round_data import openings
 from tests.bench import tastes, trl_dpo
 from tests.bench.ranked import Bench
+from tests.training.rows import best_replies
 
 METHODS = ("auto", "sft_top", "sft_edits", "best_of_4", "dpo_plain", "dpo", "rloo", "ppo", "trl_dpo")
 
@@ -155,7 +156,7 @@ def train(
             "cross_validated": str(outcome.verdict.evidence.reward),
         }
     elif method == "sft_top":
-        rows = sft.best_replies(built.train.rankings)
+        rows = best_replies(built.train.rankings)
         sft.train(policy, rows, folder / "sft", replace(settings.sft, epochs=2), mix=mix)
     elif method == "sft_edits":
         trainer.supervised()

@@ -48,6 +48,12 @@ def test_an_adapter_is_not_a_model(tiny: Path, adapter: Path) -> None:
         require_adapter(read_header(tiny), read_header(tiny))
 
 
+def test_an_adapter_of_the_embedding_is_refused(tiny: Path, tmp_path: Path) -> None:
+    path = make_adapter(tmp_path / "embedding.gguf", target="token_embd.weight")
+    with pytest.raises(ModelError, match="changes the embedding"):
+        require_adapter(read_header(path), read_header(tiny))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"architecture": "qwen2"}, {"width": 96}, {"kind": "alora"}, {"alpha": float("nan")}]
 )

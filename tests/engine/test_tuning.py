@@ -190,8 +190,11 @@ def test_the_table_finds_every_token_where_it_lies() -> None:
     assert chances[tables.find(0, math.nextafter(1.0, 0.0))] > 0
 
 
-def test_penalties_and_filters_are_the_chats(client: TuningClient) -> None:
+@pytest.mark.parametrize("unlikely", [0.0, 1.0], ids=["filters", "without the most probable"])
+def test_penalties_and_filters_are_the_chats(client: TuningClient, unlikely: float) -> None:
     sampling = Sampling(seed=5, temperature=0.8, max_tokens=30)
+    if unlikely:
+        sampling = Sampling(5, 1.0, 0, 1.0, 0.0, 1.0, xtc_probability=unlikely, max_tokens=30)
     drawn = client.rollout([prompt(client, "filter")], 1, sampling)[0][0]
     request = Request((Turn("user", "filter"),), sampling)
     assert drawn.text == gather(client.generate(request), 1).replies[0].text

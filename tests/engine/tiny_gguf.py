@@ -113,6 +113,7 @@ def make_adapter(
     alpha: float = 64.0,
     width: int = WIDTH,
     kind: str = "lora",
+    target: str = "blk.{layer}.ffn_up.weight",
 ) -> Path:
     """Write a random LoRA adapter for `make_model`'s model, strong enough to change every reply."""
     import numpy as np
@@ -123,10 +124,10 @@ def make_adapter(
     writer.add_type("adapter")
     writer.add_string("adapter.type", kind)
     writer.add_float32("adapter.lora.alpha", alpha)
-    for layer in range(LAYERS):
-        target = f"blk.{layer}.ffn_up.weight"
-        writer.add_tensor(f"{target}.lora_a", rng.standard_normal((rank, width)).astype(np.float32))
-        writer.add_tensor(f"{target}.lora_b", rng.standard_normal((FEED, rank)).astype(np.float32))
+    for layer in range(LAYERS if "{layer}" in target else 1):
+        name = target.format(layer=layer)
+        writer.add_tensor(f"{name}.lora_a", rng.standard_normal((rank, width)).astype(np.float32))
+        writer.add_tensor(f"{name}.lora_b", rng.standard_normal((FEED, rank)).astype(np.float32))
     _write(writer)
     return path
 

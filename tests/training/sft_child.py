@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from chatapp.training import run, sft
-from tests.training.rows import question_rows
+from tests.training.rows import best_replies, question_rows
 from tests.training.tiny import tiny_policy
 
 
@@ -15,7 +15,7 @@ def main(folder: Path) -> None:
 
     sft.Loop = Often  # type: ignore[misc]
     policy = tiny_policy()
-    rows = sft.best_replies(question_rows())
+    rows = best_replies(question_rows())
     sft.train(policy, rows, folder, sft.SftSettings(epochs=25, batch=3, learning_rate=1e-2))
 
 

@@ -75,6 +75,24 @@ def test_a_thumb_up_beats_a_thumb_down_on_the_same_prompt() -> None:
     assert (texts(row), row.tiers) == (["a", "b"], (0, 1))
 
 
+def test_what_says_something_else_of_the_same_texts_is_no_repeat() -> None:
+    side = made(
+        Group(PROMPT, (GroupReply("a", thumb=1),)),
+        Group(PROMPT, (GroupReply("a", thumb=-1),)),
+        Group(PROMPT, (GroupReply("a"),), demonstration=0),
+    )
+    assert [each.good for each in side.train.thumbs] == [True, False]
+    assert len(side.train.demonstrations) == 1 and side.duplicates == 0
+    said = [data.digest([Group(PROMPT, (GroupReply("a"),), demonstration=at)]) for at in (None, 0)]
+    assert said[0] != said[1]
+
+
+def test_thumbs_of_earlier_rounds_count_less() -> None:
+    groups = [Group(PROMPT, (GroupReply(text, thumb=thumb),)) for text, thumb in (("a", 1), ("b", -1))]
+    (row,) = data.build(groups, ByteEncoder(), share=0.0, weight=lambda _: 0.5).train.rankings
+    assert row.weight == 0.5
+
+
 def test_old_turns_go_first_and_what_still_does_not_fit_is_left_out() -> None:
     long = (Turn("system", "s"), Turn("user", "x" * 40), Turn("assistant", "y" * 40), Turn("user", "now"))
     (row,) = made(Group(long, replies("a", "b"), ((0,), (1,))), limit=40).train.rankings
@@ -90,7 +108,6 @@ def test_one_conversation_is_on_one_side(first: str, later: list[str]) -> None:
     key = data.split_key(turns[:1])
     assert data.split_key(turns) == key
     assert data.split_key([Turn("system", "s"), Turn("user", f"  {first}!!")]) == key
-    assert data.is_held_out(key) == data.is_held_out(key)
 
 
 def test_the_split_has_about_its_share() -> None:

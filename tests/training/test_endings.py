@@ -33,9 +33,8 @@ def test_only_what_is_more_than_the_base_costs() -> None:
 
 
 def test_the_token_that_ends_replies() -> None:
-    texts = ["a", "b"]
-    finished = rollouts.Rollout(ROWS[0], texts, [True, True], [0.0, 0.0], [0.0, 0.0])
-    cut = rollouts.Rollout(ROWS[1], texts[:1], [False], [0.0], [0.0])
+    finished = rollouts.Rollout(ROWS[0], [True, True], [0.0, 0.0])
+    cut = rollouts.Rollout(ROWS[1], [False], [0.0])
     assert ending([cut, finished]) == END
     assert ending([cut]) is None
 
@@ -44,7 +43,7 @@ def end_after_a_word(weight: float) -> float:
     """Probability of the end after the first token, where a short reply is worth more than a long one."""
     policy = tiny_policy()
     row = RankingRow((5, 6), ((70, END), (70, 71, 72, END)), (0, 0))
-    drawn = rollouts.Rollout(row, ["a", "a b c"], [True, True], [1.0, -1.0], [1.0, -1.0])
+    drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0])
     settings = rloo.RlooSettings(half=False, ending=weight)
     optimizer = torch.optim.AdamW([each for _, each in trainable(policy.model)], lr=2e-2)
     for _ in range(25):

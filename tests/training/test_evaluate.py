@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -138,7 +139,9 @@ def test_no_better_is_refused() -> None:
 
 def test_a_judge_that_guesses_does_not_count() -> None:
     guessing = replace(GOOD, judge=Figure(0.52, 0.45, 0.59, 75))
-    assert "too few" in judge(guessing).reason
+    assert "agree too little" in judge(guessing).reason
+    # Of a handful of rankings it is their number.
+    assert "too few" in judge(replace(guessing, preference=Figure(0.5, 0.3, 0.7, 9))).reason
     assert judge(replace(guessing, preference=Figure(0.7, 0.6, 0.8, 25))).accepted
     assert not judge(Evidence()).accepted
 
@@ -156,6 +159,17 @@ def test_losses_of_dialogue() -> None:
     found = evaluate.losses(model, rows)
     assert [n for _, n in found] == [2, 3]
     assert found[0][0] == pytest.approx(2 * math.log(260), rel=0.3)
+
+
+def test_an_interval_leaves_out_what_is_not_defined() -> None:
+    """One thumb down among four: many a resample holds no thumb down at all."""
+    units = [(0.9, True), (0.8, True), (0.7, True), (0.6, True), (0.1, False)]
+
+    def area(drawn: Sequence[tuple[float, bool]]) -> float:
+        return evaluate.auc([score for score, _ in drawn], [good for _, good in drawn])
+
+    assert evaluate.bootstrap(units, area) == Figure(1.0, 1.0, 1.0, 5)
+    assert evaluate.bootstrap(units[:4], area) is evaluate.UNKNOWN
 
 
 def test_equal_marks_say_no_more_than_guessing_would() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chatapp.training import dpo, ppo, reward, rloo, sft
-from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.data import RankingRow
 from chatapp.training.packing import pack
 
 pytestmark = pytest.mark.train
@@ -19,11 +19,6 @@ def row(*tiers: int, weight: float = 1.0) -> RankingRow:
 def test_supervised_is_the_mean_over_tokens() -> None:
     # Tokens of probability 1/2 and 1/8: (ln 2 + ln 8) / 2 = 2 ln 2.
     assert float(sft.nll(torch.tensor([0.5, 0.125]).log())) == pytest.approx(2 * math.log(2))
-
-
-def test_best_reply_is_imitated() -> None:
-    (made,) = sft.best_replies([row(1, 0, 1)])
-    assert made == SftRow((5, 6, 11, 2), (0, 0, 1, 1))
 
 
 def test_dpo_pair() -> None:

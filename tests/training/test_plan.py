@@ -85,9 +85,17 @@ def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
     places = {
         stages: largest_batch(side, settings, stages) for stages in (("dpo",), ("rloo",), ("rloo", "ppo"))
     }
-    # Replies are two tokens long.
-    assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * 2
-    assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * 2
+    # Replies are two tokens long, and samples may be longer.
+    room = settings.rloo.sampling.max_tokens
+    assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * room
+    assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * room
+    # General dialogue goes through by itself, or beside the edits.
+    mix = [data.SftRow((1,) * 512, (1,) * 512)] * 400
+    few = replace(settings, rloo=replace(settings.rloo, mix_rows=300))
+    assert largest_batch(side, few, ("rloo",), mix) == 300 * 512
+    assert largest_batch(side, replace(settings, sft=replace(settings.sft, batch=100)), ("sft",), mix) == (
+        100 * 512
+    )
     assert 8 * prompts[-1] < places["dpo",] < places["rloo",]
     assert largest_batch(rankings(0).train, settings, ("ppo",)) == 0
 

@@ -12,7 +12,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, rollouts, run, sft
 from chatapp.training.data import RankingRow, SftRow
-from tests.training.rows import question_rows
+from tests.training.rows import best_replies, question_rows
 from tests.training.tiny import END, TinyPolicy, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
@@ -30,7 +30,7 @@ def test_supervised_makes_the_best_more_probable(tmp_path: Path) -> None:
     policy, rows = tiny_policy(), question_rows()
     loop = sft.train(
         policy,
-        sft.best_replies(rows),
+        best_replies(rows),
         tmp_path,
         sft.SftSettings(epochs=4, batch=4, learning_rate=1e-2, half=False),
         mix=[SftRow((1, 50, 60, END), (0, 0, 1, 1))],
@@ -253,7 +253,7 @@ def test_on_policy_runs_resume_to_the_same(tmp_path: Path, recipe: str) -> None:
         assert torch.equal(a, b), name
 
 
-def test_guards_and_best_of() -> None:
+def test_guards() -> None:
     rows = question_rows()
     guards = rollouts.guards_from(rows, share=0.0)
     lengths = [len(reply) for row in rows for reply in row.replies]
@@ -266,7 +266,6 @@ def test_guards_and_best_of() -> None:
     # Cut off, too short, and too few words: as little as the worst, however well it scores.
     assert [own.of(each, 9.0) for each in (long, short, fine, two_words)] == [-1.5, -1.5, 1.5, -1.5]
     assert own.of(fine, -9.0) == -1.5
-    assert rollouts.best_of(Wants(70), RankingRow((1,), ((9, 2), (70, 2), (70, 9, 2)), (0, 0, 0))) == 1
 
 
 def test_prompts_come_round() -> None:
