@@ -186,7 +186,7 @@ class Adapter:
     name: str
     """`r1`, `r2`, ...; never given twice."""
     method: str
-    """How it was trained, for example `ppo` or `dpo at 0.7 of its scale`."""
+    """How it was trained, for example `ppo` or `dpo at 0.6 of its scale`."""
     model: str
     """Name of the base in the catalogue when it was trained."""
     model_sha256: str

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
 
-SCALES = (1.0, 0.85, 0.7, 0.55, 0.4)
+SCALES = (1.0, 0.8, 0.6, 0.4)
 """Of what was learned: how much of it is kept, where more loses something."""
 
 

@@ -241,7 +241,6 @@ def train(
         if mixed is not None:
             figures["mix"] = mixed
         loop.update(figures)
-    source.settle(loop)
     return loop
 
 

@@ -4,13 +4,9 @@ A policy that is paid for asking something back soon asks the same thing everywh
 one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
 and the price follows how varied the replies still are where it counts: to prompts that are learned from and
 to openings of general dialogue, sampled as the chat samples them. With `room` 1 where they are as varied as
-the reference's, and 0 where the gate would refuse them, half of it what this look says and half what those
-before it said,
+the reference's, and 0 where the gate would refuse them,
 
     price = usual * exp( GAIN * (AIM - room) )
-
-Where the price is high the policy turns back, so the last state need not be the best one. The run ends in the
-one that was looked at whose replies the reward model liked best, among those with room left (`SAFE`).
 
 A fixed price is too low for one taste and too high for another; one that follows what it is there for is what
 Ziegler et al. (2019, section 2.2) have for the divergence.
@@ -20,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
 from chatapp.core.types import Sampling
-from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
+from chatapp.training.base import Ids, Sampler, TrainedPolicy
 from chatapp.training.evaluate import Behaviour, mean_behaviour, words
 from chatapp.training.gate import Bounds
 from chatapp.training.run import Loop
@@ -33,14 +29,12 @@ from chatapp.training.weight_copy import at_reference
 
 EVERY = 3
 """Draws from one look at the replies to the next."""
-PROMPTS, SAMPLES = 128, 2
+PROMPTS, SAMPLES = 128, 3
 """Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
-AIM = 0.4
-GAIN = 2.0
+AIM = 0.35
+GAIN = 1.5
 LOWEST, HIGHEST = 1.0, 40.0
 """The price at least and at most."""
-SAFE = 0.3
-"""The room that a state has to leave to be the one that the run ends in."""
 
 
 def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
@@ -69,8 +63,7 @@ def room(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> flo
 
 
 class Price:
-    """What it costs a sample to repeat others; looked up every few draws, and remembered in `loop.state`. The
-    best state that was seen is, too."""
+    """What it costs a sample to repeat others; looked up every few draws, and remembered in `loop.state`."""
 
     def __init__(
         self,
@@ -80,36 +73,25 @@ class Price:
         openings: Sequence[Ids],
         chat: Sampling,
         usual: float,
-        worth: Callable[[Sequence[Ids], Sequence[Sequence[Sampled]]], float],
     ) -> None:
         """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the price where the
-        room left is `AIM`; `worth`: how good some replies to some prompts are, on the whole."""
+        room left is `AIM`."""
         half = PROMPTS // 2
         every = dict.fromkeys([*prompts[:half], *openings[:half], *prompts, *openings])
         self._policy, self._sampler, self._prompts = policy, sampler, list(every)[:PROMPTS]
-        self._chat, self._usual, self._worth = chat, usual, worth
+        self._chat, self._usual = chat, usual
 
     def at(self, loop: Loop, draw: int) -> float:
         """The price of draw number `draw`."""
         if draw % EVERY == 0 or "price" not in loop.state:
             if "varied" not in loop.state:
                 with at_reference(self._policy):
-                    loop.state["varied"] = asdict(mean_behaviour(self._look()))
-            drawn = self._look()
-            seen = loop.mean([room(mean_behaviour(drawn), Behaviour(**loop.state["varied"]))])
-            left = loop.state["room"] = (seen + loop.state.get("room", seen)) / 2
-            worth = loop.mean([self._worth(self._prompts, drawn)])
-            if left >= SAFE and worth > loop.state.get("worth", -math.inf):
-                loop.state |= {"worth": worth, "best": loop.copy()}
+                    loop.state["varied"] = asdict(self._look())
+            left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
             price = self._usual * math.exp(GAIN * (AIM - left))
             loop.state["price"] = min(max(price, LOWEST), HIGHEST)
         return float(loop.state["price"])
 
-    def settle(self, loop: Loop) -> None:
-        """Leave the policy in the best state that was seen; the checkpoint keeps the last, to go on from."""
-        if "best" in loop.state:
-            loop.restore(loop.state["best"])
-
-    def _look(self) -> list[list[Sampled]]:
+    def _look(self) -> Behaviour:
         self._sampler.publish(self._policy)
-        return [list(each) for each in self._sampler.rollout(self._prompts, SAMPLES, self._chat)]
+        return mean_behaviour(self._sampler.rollout(self._prompts, SAMPLES, self._chat))

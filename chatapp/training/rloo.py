@@ -8,12 +8,6 @@ adapter switched off), as in InstructGPT's objective (Ouyang et al. 2022, equati
 
     R(x, y) = r(x, y) - beta * log [ p(y|x) / p_ref(y|x) ]
 
-beta follows the divergence of the step before, KL, so that the policy settles near `aim_kl` whatever the
-reward model pays; Ziegler et al. (2019, section 2.2) hold it in the same way, by smaller changes over many
-more steps:
-
-    beta = beta_0 * exp( KL - aim_kl )
-
 REINFORCE (Williams 1992) makes a reply more probable by its advantage. Leave-one-out (Kool et al. 2019;
 Ahmadian et al. 2024, "Back to basics", equation 8) takes the mean of the other k - 1 rewards of the same
 prompt as the baseline, so that no value network is needed:
@@ -30,16 +24,15 @@ policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"). 
 says nearly the same each time at the chat's temperature, and then there is nothing to choose from: samples
 are drawn at 1, which is the policy as it is.
 
-What keeps it from ruining the model: that beta; a price on saying what replies to other prompts say
+What keeps it from ruining the model: beta; a price on saying what replies to other prompts say
 (`repetition`); a loss on ending before the shortest reply that was ranked (`endings`); general dialogue mixed
 in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. The mean of log p / p_ref over the samples
-estimates the divergence KL(p || p_ref) in nats a reply; when it has passed `stop_kl` all the same, the run
-goes back to the last state that had not, and ends there.
+estimates the divergence KL(p || p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to
+the last state that had not, and ends there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +57,12 @@ class RlooSettings:
     steps: int = 56
     prompts: int = 16
     samples: int = 4
-    learning_rate: float = 8e-4
-    """At its highest; it falls to nothing at the last step."""
-    beta: float = 0.4
-    """beta_0: what a nat costs where the samples are `aim_kl` away."""
+    learning_rate: float = 5e-4
+    beta: float = 0.1
     clip: float = 2.0
-    aim_kl: float = 2.5
-    stop_kl: float = 7.0
-    """Both in nats a reply."""
-    ending: float = 100.0
+    stop_kl: float = 2.5
+    """Nats a reply."""
+    ending: float = 30.0
     """Weight of the loss on ending too early: what such a reply costs, in deviations of the reward model."""
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
@@ -119,6 +109,7 @@ def train(
         trainable(policy.model),
         steps=settings.steps,
         learning_rate=settings.learning_rate,
+        decay=False,
         limits=limits,
         progress=progress,
     )
@@ -126,25 +117,22 @@ def train(
     for step in loop:
         rollouts = source.draw(loop, step)
         kl, rewards = [0.0], [0.0]
-        beta = settings.beta * math.exp(loop.state.get("kl", 0.0) - settings.aim_kl)
         for start in range(0, len(rollouts), settings.micro):
             part = rollouts[start : start + settings.micro]
-            loss, drift = _loss(policy, part, settings, guards.shortest, beta)
+            loss, drift = _loss(policy, part, settings, guards.shortest)
             loop.backward(loss * len(part) / min(settings.prompts, len(prompts)))
             kl += drift
             rewards += [each for rollout in part for each in rollout.rewards]
         drifted = loop.mean(kl[1:])
         if source.too_far(loop, drifted):
             continue
-        loop.state["kl"] = drifted
         mixed = replay.add(loop, step)
         loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": mixed or 0.0})
-    source.settle(loop)
     return loop
 
 
 def _loss(
-    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings, shortest: int, beta: float
+    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings, shortest: int
 ) -> tuple[Tensor, list[float]]:
     """The mean loss over some prompts, and log p / p_ref of each sample."""
     import torch
@@ -165,7 +153,7 @@ def _loss(
         logprobs = measured()
     drift = (logprobs - reference).detach()
     rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
-    rewards = rewards - beta * drift
+    rewards = rewards - settings.beta * drift
     losses, start = [], 0
     for rollout in rollouts:
         own = slice(start, start + len(rollout.rewards))

@@ -11,7 +11,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.evaluate import mean, words
+from chatapp.training.evaluate import words
 from chatapp.training.repetition import Price, repetition
 from chatapp.training.run import Loop
 
@@ -123,7 +123,7 @@ class OnPolicy:
             most = min(chat.max_tokens, settings.sampling.max_tokens)
             looked_at = replace(chat, max_tokens=most, seed=settings.seed)
             openings = [row.opening for row in mix]
-            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.repeated, self._worth)
+            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.repeated)
 
     def draw(self, loop: Loop, number: int) -> list[Rollout]:
         """This process's share of draw `number`."""
@@ -141,25 +141,6 @@ class OnPolicy:
             sampling,
             guards,
         )
-
-    def _worth(self, prompts: Sequence[Ids], drawn: Sequence[Sequence[Sampled]]) -> float:
-        """The mean guarded reward of replies, without the price of repeating."""
-        kept = [
-            (prompt, [each for each in own if each.ids]) for prompt, own in zip(prompts, drawn, strict=True)
-        ]
-        rows = [
-            RankingRow(prompt, tuple(each.ids for each in own), (0,) * len(own))
-            for prompt, own in kept
-            if own
-        ]
-        replies = [each for _, own in kept for each in own]
-        scores = [score for own in self._scorer.score(rows) for score in own]
-        return mean([self._guards.of(*each) for each in zip(replies, scores, strict=True)])
-
-    def settle(self, loop: Loop) -> None:
-        """At the end: the policy in the best state that was seen, where it is known how the chat samples."""
-        if self._price is not None:
-            self._price.settle(loop)
 
     def too_far(self, loop: Loop, kl: float) -> bool:
         """Whether the samples were more than `stop_kl` nats a reply from the reference. The run then goes

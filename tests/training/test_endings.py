@@ -44,11 +44,11 @@ def end_after_a_word(weight: float) -> float:
     policy = tiny_policy()
     row = RankingRow((5, 6), ((70, END), (70, 71, 72, END)), (0, 0))
     drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0])
-    settings = rloo.RlooSettings(half=False, ending=weight)
+    settings = rloo.RlooSettings(beta=0.0, half=False, ending=weight)
     optimizer = torch.optim.AdamW([each for _, each in trainable(policy.model)], lr=2e-2)
     for _ in range(25):
         optimizer.zero_grad()
-        loss, _ = rloo._loss(policy, [drawn], settings, shortest=4, beta=0.0)
+        loss, _ = rloo._loss(policy, [drawn], settings, shortest=4)
         loss.backward()
         optimizer.step()
     with torch.no_grad():

@@ -170,25 +170,6 @@ def test_the_hard_stop_goes_back(tmp_path: Path, name: str) -> None:
     assert all(torch.equal(saved[n], p) for n, p in policy.model.named_parameters() if n in saved)
 
 
-def test_rloo_settles_where_it_is_told(tmp_path: Path) -> None:
-    """However much the reward pays: straying costs the more, the further."""
-
-    def reached(beta: float) -> tuple[float, bool]:
-        """KL over the last steps, and whether the run had to be stopped."""
-        settings = rloo.RlooSettings(
-            *(40, 4, 8), learning_rate=2e-2, beta=beta, aim_kl=1.0, stop_kl=4.0, half=False
-        )
-        folder = tmp_path / str(beta)
-        loop = rloo.train(
-            tiny_policy(), TorchSampler(), Strongly(70), PROMPTS, folder, settings, guards=NO_GUARD
-        )
-        return evaluate.mean([each["kl"] for each in run.metrics(folder)[-10:]]), loop.stopped is not None
-
-    near, stopped = reached(0.3)
-    assert not stopped and 0.5 < near < 2.5
-    assert reached(0.0)[1]
-
-
 def test_ppo_goes_where_the_reward_is(tmp_path: Path) -> None:
     policy = tiny_policy()
     settings = ppo.PpoSettings(

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
 
 from chatapp.core.types import Sampling
 from chatapp.training import repetition, rollouts, run
@@ -39,10 +37,6 @@ def test_the_room_that_is_left() -> None:
     assert repetition.room(replace(BASE, distinct=0.9, duplicates=0.125), BASE) == pytest.approx(0.5)
 
 
-def likes_all(*_: object) -> float:
-    return 0.0
-
-
 @dataclass
 class Says:
     """A sampler whose replies are all different, but for the first `same`; of the policy as the base, none
@@ -72,47 +66,20 @@ def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
     loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler, chat = Says(), Sampling(temperature=0.4, seed=5)
     own, openings = [(1, at) for at in range(20)], [(1, at) for at in range(15, 40)]
-    price = repetition.Price(policy, sampler, own, openings, chat, 10.0, likes_all)
+    price = repetition.Price(policy, sampler, own, openings, chat, 10.0)
     ample = price.at(loop, 0)
     # Looked at as the chat samples: the base once, then the policy.
     assert sampler.asked == [chat, chat]
     sampler.same = 2
     assert [price.at(loop, draw) for draw in (1, 2)] == [ample, ample]
-    # One look may be mistaken; the next ones say the same.
-    once = price.at(loop, 3)
-    price.at(loop, 6)
-    exhausted = price.at(loop, 9)
+    exhausted = price.at(loop, 3)
     sampler.same = 20
-    beyond = price.at(loop, 12)
-    assert repetition.LOWEST < ample < once < 10.0 < exhausted < beyond == repetition.HIGHEST
+    beyond = price.at(loop, 6)
+    assert repetition.LOWEST < ample < 10.0 < exhausted < beyond == repetition.HIGHEST
     # A run that is resumed goes on at the price that it had, and compares with the same base.
     loop.save()
     again = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler.asked.clear()
-    assert repetition.Price(policy, sampler, own, openings, chat, 10.0, likes_all).at(again, 13) == beyond
+    assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 7) == beyond
     assert sampler.asked == []
     assert all(before[name].equal(each) for name, each in trainable(policy.model))
-
-
-def test_a_run_ends_in_the_best_state_that_left_room(tmp_path: Path) -> None:
-    policy = tiny_policy()
-    loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
-    sampler, worth = Says(), [0.0]
-    prompts = [(1, at) for at in range(40)]
-    price = repetition.Price(policy, sampler, prompts, [], Sampling(), 10.0, lambda *_: worth[0])
-
-    def seen(draw: int, liked: float, same: int) -> dict[str, Tensor]:
-        """Another state, liked so much, whose replies repeat each other so much."""
-        with torch.no_grad():
-            for _, each in trainable(policy.model):
-                each.add_(0.01)
-        worth[0], sampler.same = liked, same
-        price.at(loop, draw)
-        return loop.copy()
-
-    seen(0, 0.5, 0)
-    best = seen(3, 2.0, 0)
-    seen(6, 1.0, 0)
-    seen(9, 9.0, 20)
-    price.settle(loop)
-    assert all(best[name].equal(each) for name, each in trainable(policy.model))

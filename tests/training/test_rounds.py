@@ -91,10 +91,10 @@ def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_home(home, 20)
-    verdicts(monkeypatch, *[False] * 5)
+    verdicts(monkeypatch, *[False] * 4)
     monkeypatch.setattr(auto, "damages", lambda evidence: ["something"])
     result = one_round(home, model, "auto")
-    tried = ["dpo", *(f"dpo at {share} of its scale" for share in (0.85, 0.7, 0.55, 0.4))]
+    tried = ["dpo", *(f"dpo at {share} of its scale" for share in (0.8, 0.6, 0.4))]
     assert [name for name, _ in result.tried] == tried
     assert result.adapter == "r1" and not result.accepted
     assert result.method in tried
