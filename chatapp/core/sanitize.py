@@ -1,8 +1,9 @@
 """Text from outside (model output, files, model metadata) made safe to write to a terminal.
 
-Every mapping is of one character, so a stream can be made safe chunk by chunk. A control character becomes
-its picture (U+2400 block), so nothing is hidden from the reader; bidirectional overrides and other invisible
-format characters that can reorder or disguise text become U+FFFD.
+Every mapping but that of CRLF is of one character, so a stream can be made safe chunk by chunk where no chunk
+ends between the two. A control character becomes its picture (U+2400 block), so nothing is hidden from the
+reader; bidirectional overrides and other invisible format characters that can reorder or disguise text become
+U+FFFD.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 class LaneText:
     """Decodes UTF-8 across tokens and ends at a stop string, however the tokens cut it.
 
-    Text that may become a stop string is held back until it is decided. Invalid bytes become U+FFFD.
+    Text that may become a stop string is held back until it is decided, and a carriage return until it is
+    known whether a line feed follows: `terminal_safe` takes the two together. Invalid bytes become U+FFFD.
     """
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
@@ -40,8 +41,8 @@ class LaneText:
         return text[: len(text) - kept]
 
     def _undecided(self, text: str) -> int:
-        """How many characters at the end of `text` could be the beginning of a stop string."""
-        longest = 0
+        """How many characters at the end of `text` could be the beginning of a stop string or of CRLF."""
+        longest = int(text.endswith("\r"))
         for each in self._stop:
             for length in range(min(len(each) - 1, len(text)), longest, -1):
                 if text.endswith(each[:length]):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatapp.core.sanitize import terminal_safe
 from chatapp.engine.lane_text import LaneText
 
 
@@ -23,6 +24,19 @@ def test_characters_come_whole_however_the_tokens_cut_them(text: str, cuts: list
     assert not any(
         "\N{REPLACEMENT CHARACTER}" in each for each in shown if "\N{REPLACEMENT CHARACTER}" not in text
     )
+
+
+@given(
+    st.text("a\r\nU:", max_size=40),
+    st.lists(st.text("\r\nU:", min_size=1, max_size=3), max_size=2),
+    st.lists(st.integers(0, 40)),
+)
+def test_what_is_shown_piece_by_piece_is_the_whole_made_safe(
+    text: str, stop: list[str], cuts: list[int]
+) -> None:
+    lane = LaneText(stop)
+    shown = [*(lane.feed(piece) for piece in pieces(text.encode(), cuts)), lane.finish()]
+    assert "".join(map(terminal_safe, shown)) == terminal_safe("".join(shown))
 
 
 @given(
