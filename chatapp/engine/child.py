@@ -17,7 +17,11 @@ import chatapp
 from chatapp.core.errors import EngineDied, EngineError
 from chatapp.engine import messages
 
-_START = "import sys; sys.path.append(sys.argv[1]); from chatapp.engine.worker import main; main()"
+_START = """import sys
+from importlib import import_module
+sys.path.append(sys.argv.pop(1))
+import_module(sys.argv.pop(1)).main()
+"""
 _HELLO_SECONDS = 60.0
 _END_SECONDS = 3.0
 _POLL_SECONDS = 0.5
@@ -133,7 +137,7 @@ class Child:
         if self._why:
             return EngineDied(self._why)
         if code < 0:
-            name = _signal_name(-code)
+            name = signal_name(-code)
             if -code in CRASHES:
                 return EngineDied(f"the model crashed llama.cpp ({name})")
             return EngineDied(f"the engine was killed ({name})")
@@ -149,7 +153,14 @@ def environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "passive", "PYTHONFAULTHANDLER": "1", **os.environ}
 
 
-def _signal_name(number: int) -> str:
+def command(module: str) -> list[str]:
+    """What runs `main` of a module of ours in a process of its own; arguments follow."""
+    root = str(Path(chatapp.__file__).resolve().parent.parent)
+    # -P: nothing in the folder where the user happens to be is imported.
+    return [sys.executable, "-P", "-c", _START, root, module]
+
+
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -158,7 +169,6 @@ def _signal_name(number: int) -> str:
 
 def _spawn(log: Path | None) -> subprocess.Popen[bytes]:
     """The process, in a session of its own so that Ctrl+C in the terminal does not reach it."""
-    root = str(Path(chatapp.__file__).resolve().parent.parent)
     with contextlib.ExitStack() as stack:
         errors: int = subprocess.DEVNULL
         if log is not None:
@@ -167,9 +177,8 @@ def _spawn(log: Path | None) -> subprocess.Popen[bytes]:
                 mode = "ab" if not log.exists() or log.stat().st_size < _LOG_LIMIT else "wb"
                 errors = stack.enter_context(log.open(mode)).fileno()
         try:
-            # -P: nothing in the folder where the user happens to be is imported.
             return subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, root],
+                command("chatapp.engine.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
