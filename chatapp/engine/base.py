@@ -45,6 +45,8 @@ class ModelInfo:
     """Bytes of the file."""
     parameters: int
     n_ctx: int
+    cells: int
+    """Tokens that the KV cache holds, of all lanes together; some models rotate otherwise in a longer one."""
     n_ctx_train: int
     template_sha256: str
     notice: str | None = None

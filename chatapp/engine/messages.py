@@ -28,7 +28,7 @@ from chatapp.engine.base import (
     Started,
 )
 
-VERSION = 1
+VERSION = 2
 """Raised when a message changes its meaning; both sides must have the same."""
 LIMIT = 32 * 2**20
 """Longest line in bytes."""

@@ -133,6 +133,7 @@ class ScriptedEngine:
             size=0,
             parameters=0,
             n_ctx=spec.n_ctx or _N_CTX,
+            cells=spec.n_ctx or _N_CTX,
             n_ctx_train=_N_CTX,
             template_sha256=sha256(b"").hexdigest(),
         )

@@ -216,6 +216,7 @@ class Worker:
             size=header.size,
             parameters=model.parameters,
             n_ctx=self._n_ctx,
+            cells=self._cells,
             n_ctx_train=model.n_ctx_train,
             template_sha256=hashlib.sha256(prompter.template.encode("utf-8", "replace")).hexdigest(),
             notice=notice,

@@ -92,7 +92,7 @@ class Work:
             self.request.path,
             adapter=None if start is None else start.path,
             seed=self.request.settings.seed,
-            context=info.n_ctx,
+            context=info.cells,
             cache=self.cache,
         )
 

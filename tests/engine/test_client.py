@@ -73,6 +73,7 @@ def test_what_is_loaded_is_described(start: Start, tiny: Path) -> None:
     info = client.load(ModelSpec(tiny, "again"), seen.append)
     assert client.info == info
     assert (info.name, info.architecture, info.n_ctx, info.n_ctx_train) == ("again", "llama", 512, 512)
+    assert info.cells == 9 * 512 and client.load(ModelSpec(tiny, "one", lanes=1)).cells == 512
     assert info.size == tiny.stat().st_size and len(info.sha256) == 64 and info.notice is None
     assert seen and seen[-1] == 1.0 and seen == sorted(seen)
 

@@ -78,7 +78,7 @@ def test_a_scripted_engine_has_no_speed(tmp_path: Path) -> None:
 def test_medians_quartiles_and_ratios_of_the_same_round() -> None:
     assert Spread.of([3.0]) == Spread(3.0, 3.0, 3.0)
     assert Spread.of([5.0, 1.0, 4.0, 2.0, 3.0]) == Spread(3.0, 2.0, 4.0)
-    info = ModelInfo("guide", Path("g.gguf"), "", "llama", "llama 1M", 1, 1, 512, 512, "")
+    info = ModelInfo("guide", Path("g.gguf"), "", "llama", "llama 1M", 1, 1, 512, 512, 512, "")
     app = {name: [1.0, 20.0, 300.0] for name in MEASURES}
     plain = {name: [2.0, 10.0, 100.0] for name in MEASURES}
     report = SpeedReport(info, None, (1, 1), 512, 128, 4, 0.0, 9.0, app, plain)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatapp.core.types import Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
+from chatapp.session.round_request import RoundRequest
+from chatapp.session.round_work import Work
 from chatapp.training.export import write_adapter
 from chatapp.training.model import Policy, load_policy
 from chatapp.training.parity import check, score
 from chatapp.training.sampler import EngineSampler
+from chatapp.training.settings import Settings
 from tests.training.architectures import make
 from tests.training.llama_child import tokenised
 from tests.training.test_parity import changed, rows
@@ -35,8 +39,8 @@ def engine(cache: Path) -> Iterator[TuningClient]:
 
 
 def loaded(engine: TuningClient, path: Path) -> Policy:
-    engine.load(ModelSpec(path, path.stem, threads=1))
-    return changed(load_policy(path, context=8192))
+    info = engine.load(ModelSpec(path, path.stem, threads=1))
+    return changed(load_policy(path, context=info.cells))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,20 @@ def test_parity_through_the_engine(
     # Half of the adapter is not what was learned.
     weak = check(policy, AdapterSpec("half", adapter.path, 0.5), engine, rows())
     assert not weak.ok
+
+
+def test_a_round_rotates_as_the_engine_does(tmp_path: Path, engine: TuningClient, cache: Path) -> None:
+    """Long rotary factors go by the KV cache of all lanes, which is longer than the context of one."""
+    path = make(tmp_path / "phi.gguf", "phi3long")
+    info = engine.load(ModelSpec(path, "phi", n_ctx=200, threads=1))
+    assert info.n_ctx < 256 < info.cells
+    unused: Any = None
+    request = RoundRequest("dpo", "phi", path, None, Settings())
+    work = Work(request, unused, unused, unused, engine, unused, tmp_path, cache, unused)
+    policy = changed(work._policy())
+    adapter = AdapterSpec("new", write_adapter(policy, tmp_path / "adapter.gguf", {}))
+    report = check(policy, adapter, engine, rows(40, 80))
+    assert report.ok, report.reason
 
 
 def test_ids_of_a_converted_tokenizer_are_refused(tmp_path: Path, engine: TuningClient) -> None:
