@@ -320,8 +320,10 @@ class Worker:
     def _how_to_fit(self, request: Request) -> str:
         assert self._prompter is not None and self._model is not None
         reserved = 0
+        # The least that can be asked: old turns are dropped first.
+        system = [turn for turn in request.turns[:1] if turn.role == "system"]
         with contextlib.suppress(PromptTooLong):
-            taken = len(self._prompter.fit(request.turns, self._n_ctx - 1).ids)
+            taken = len(self._prompter.fit((*system, request.turns[-1]), self._n_ctx - 1).ids)
             reserved = min(self._n_ctx - taken, (self._cells - taken) // request.lanes)
         return how_to_fit(self._n_ctx, self._model.n_ctx_train, reserved)
 

@@ -152,6 +152,13 @@ def test_the_oldest_turns_make_room(start: Start, tiny: Path) -> None:
     run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting))
     with pytest.raises(PromptTooLong):
         run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting + 1))
+    # The turns before it would be dropped, so they take nothing away.
+    short = (Turn("user", "a"), Turn("assistant", "b"))
+    with pytest.raises(PromptTooLong) as error:
+        run(
+            client, Request((*short, Turn("user", "x" * (client.info.n_ctx - 60))), Sampling(max_tokens=1000))
+        )
+    assert f"--max-tokens {fitting}," in error.value.hint
     with pytest.raises(PromptTooLong, match="at most") as error:
         run(start(tiny, n_ctx=64), ask("x" * 600))
     assert (
