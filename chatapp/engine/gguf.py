@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -23,6 +24,7 @@ _MAX_KEY = 1 << 16
 _MAX_NAME = 64
 _MAX_PAIRS = 100_000
 _MAX_TENSORS = 200_000
+_MAX_PARTS = 10_000
 _MAX_STRINGS = 8_000_000
 """In all arrays of a file together; stepping over so many takes some seconds."""
 _ARRAY = 9
@@ -126,6 +128,11 @@ class GgufHeader:
     metadata: dict[str, Any]
     """Every scalar and string; arrays only when they were asked for."""
 
+    @property
+    def parts(self) -> int:
+        """Of how many files the model is one."""
+        return max(1, _whole(self.metadata, "split.count"))
+
 
 def read_header(path: Path, arrays: bool = False) -> GgufHeader:
     """Read and check the header of `path`; `arrays` reads the long arrays as well (lists in `metadata`).
@@ -161,23 +168,31 @@ def require_model(header: GgufHeader) -> None:
         raise ModelError(
             f"{shown} is an encoder ({one_line(header.architecture, 30)}) and cannot write replies"
         )
-    if not header.tensors:
+    if part := _whole(header.metadata, "split.no"):
+        raise ModelError(f"{shown} is part {part + 1} of a split model", "name its first part (…-00001-of-…)")
+    if not header.tensors and header.parts == 1:
         raise ModelError(f"{shown} holds a vocabulary alone, no weights")
     if "tokenizer.ggml.model" not in header.metadata:
         raise ModelError(f"{shown} has no tokenizer inside", "choose a file that was converted whole")
     if not 0 <= header.context_length < 2**31:
         raise ModelError(f"{shown} claims a context of {header.context_length} tokens")
-    parts = header.metadata.get("split.count", 0)
-    if isinstance(parts, int) and parts > 1:
-        part = header.metadata.get("split.no", 0)
-        if part != 0:
-            raise ModelError(f"{shown} is part {part} of a split model", "name its first part (…-00001-of-…)")
-        ending = f"-00001-of-{parts:05d}.gguf"
-        stem = header.path.name.removesuffix(ending)
-        names = (f"{stem}-{number:05d}-of-{parts:05d}.gguf" for number in range(1, min(parts, 10_000) + 1))
-        missing = next((each for each in names if not (header.path.parent / each).is_file()), None)
-        if missing is not None:
-            raise ModelError(f"a part of the split model is missing: {one_line(missing, 80)}")
+    missing = next((each for each in _other_parts(header) if not each.is_file()), None)
+    if missing is not None:
+        raise ModelError(f"a part of the split model is missing: {one_line(missing.name, 80)}")
+
+
+def tensors_of(header: GgufHeader) -> tuple[TensorInfo, ...]:
+    """Those of all parts of a split model, of which `header` is the first's. Errors: `ModelError`."""
+    others = (tensor for part in _other_parts(header) for tensor in read_header(part).tensors)
+    return (*header.tensors, *others)
+
+
+def _other_parts(header: GgufHeader) -> Iterator[Path]:
+    """The files that a split model has beside its first; llama.cpp finds them by their names."""
+    parts = header.parts
+    stem = header.path.name.removesuffix(f"-00001-of-{parts:05d}.gguf")
+    for number in range(2, min(parts, _MAX_PARTS) + 1):
+        yield header.path.with_name(f"{stem}-{number:05d}-of-{parts:05d}.gguf")
 
 
 def require_adapter(header: GgufHeader, base: GgufHeader) -> None:
@@ -191,7 +206,7 @@ def require_adapter(header: GgufHeader, base: GgufHeader) -> None:
     alpha = header.metadata.get("adapter.lora.alpha", 0.0)
     if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
         raise ModelError(f"{shown} has no usable adapter.lora.alpha", hint)
-    of_base = {tensor.name: tensor for tensor in base.tensors}
+    of_base = {tensor.name: tensor for tensor in tensors_of(base)}
     own = {tensor.name: tensor for tensor in header.tensors}
     if not own:
         raise ModelError(f"{shown} has no tensors", hint)
@@ -365,10 +380,10 @@ class _Reader:
         return TensorInfo(name, dims, type_name, data + offset, size)
 
     def _summary(self, version: int, metadata: dict[str, Any], tensors: tuple[TensorInfo, ...]) -> GgufHeader:
-        architecture = metadata.get("general.architecture")
-        if not isinstance(architecture, str) or not architecture:
+        # Of a split model the first part alone says anything.
+        architecture = _text(metadata, "general.architecture")
+        if not architecture and not _whole(metadata, "split.no"):
             raise _BadFile("it does not name its architecture")
-        context = metadata.get(f"{architecture}.context_length", 0)
         return GgufHeader(
             path=self._path,
             version=version,
@@ -377,7 +392,7 @@ class _Reader:
             architecture=architecture,
             name=_text(metadata, "general.name") or self._path.stem,
             licence=_text(metadata, "general.license"),
-            context_length=context if isinstance(context, int) else 0,
+            context_length=_whole(metadata, f"{architecture}.context_length"),
             parameters=sum(math.prod(tensor.dims) for tensor in tensors),
             quantisation=_quantisation(metadata, tensors),
             chat_template=_text(metadata, "tokenizer.chat_template") or None,
@@ -389,6 +404,11 @@ class _Reader:
 def _text(metadata: dict[str, Any], key: str) -> str:
     value = metadata.get(key, "")
     return value if isinstance(value, str) else ""
+
+
+def _whole(metadata: dict[str, Any], key: str) -> int:
+    value = metadata.get(key, 0)
+    return value if isinstance(value, int) else 0
 
 
 def _alignment(metadata: dict[str, Any]) -> int:

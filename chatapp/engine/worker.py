@@ -350,8 +350,10 @@ def _billions(parameters: int) -> str:
 
 def _batch(header: GgufHeader) -> int:
     """Tokens of a prompt that are decoded in one go. A function of the file alone, so that replies repeat."""
+    from chatapp.engine.gguf import tensors_of
+
     largest = max(
-        (math.prod(each.dims[:2]) for each in header.tensors if each.name.startswith("blk.")), default=1
+        (math.prod(each.dims[:2]) for each in tensors_of(header) if each.name.startswith("blk.")), default=1
     )
     return max(_LEAST_BATCH, min(_MOST_BATCH, _MATRIX_WORK // largest // 32 * 32))
 

@@ -104,10 +104,10 @@ class Catalogue:
         entry = entry_of(chosen, file)
         if entry.problem is not None:
             raise ModelError(f"{file.name} cannot be used: {entry.problem}", "choose another GGUF file")
-        if entry.header is not None and _parts(entry.header) > 1:
+        if entry.header is not None and entry.header.parts > 1:
             # llama.cpp finds the other parts by the name of the first, which a name of ours would hide.
             raise ModelError(
-                f"{file.name} is one of {_parts(entry.header)} files of a model",
+                f"{file.name} is one of {entry.header.parts} files of a model",
                 f"join them with llama-gguf-split --merge, or chat with it by its path: chatapp -m {file}",
             )
         self.require_free(chosen)
@@ -219,12 +219,6 @@ class Catalogue:
 
 def _is_path(name: str) -> bool:
     return os.sep in name or name.endswith(".gguf")
-
-
-def _parts(header: GgufHeader) -> int:
-    """Of how many files the model is one."""
-    parts = header.metadata.get("split.count", 0)
-    return parts if isinstance(parts, int) else 0
 
 
 def entry_of(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:

@@ -67,7 +67,7 @@ def require_trainable(header: GgufHeader) -> None:
     why = None
     if value("expert_count"):
         why = "it is a mixture of experts"
-    elif metadata.get("split.count", 0) > 1:
+    elif header.parts > 1:
         why = "it is split into several files; join them with llama-gguf-split"
     elif value("rope.scaling.type") not in (None, "none", "linear", "longrope"):
         why = f"its rotary scaling is {one_line(str(value('rope.scaling.type')), 40)}"

@@ -113,6 +113,11 @@ def write_merged(adapter: Path, base: Path, target: Path, scale: float = 1.0) ->
 
     header = read_header(base, arrays=True)
     require_model(header)
+    if header.parts > 1:
+        raise ModelError(
+            f"{one_line(base.name, 80)} is split into several files",
+            "join them with llama-gguf-split --merge",
+        )
     own = read_header(adapter)
     require_adapter(own, header)
     require_base(one_line(adapter.name, 80), own.metadata.get(BASE), sha256(base))

@@ -35,12 +35,14 @@ def make_model(
     layers: int = LAYERS,
     endless: bool = False,
     temperature: float | None = None,
+    split: int = 0,
 ) -> Path:
     """Write a random llama with a byte-level tokenizer (ids 0..2 special, then one token for each byte).
 
     `quantisation` is F32, F16 or Q8_0 for the matrices. A byte tokenizer makes prompts long and replies that
     are mostly broken UTF-8, which is what the tests want. `endless`: the tokens that end a reply are never
     among the most likely. `temperature` is the one that the file recommends.
+    `split`: in parts of so many tensors after a first part without any, which is what comes back.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quantize
@@ -48,7 +50,7 @@ def make_model(
     rng = np.random.default_rng(seed)
     head = width // HEADS
     tokens = [*SPECIAL, *byte_alphabet()]
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, "llama", split_max_tensors=split, small_first_shard=split > 0)
     writer.add_name("tiny")
     writer.add_license("CC0-1.0")
     writer.add_file_type({"F32": 0, "F16": 1, "Q8_0": LlamaFileType.MOSTLY_Q8_0}[quantisation])
@@ -101,7 +103,7 @@ def make_model(
         add(f"blk.{layer}.ffn_up.weight", FEED, width, 2.0)
         add(f"blk.{layer}.ffn_down.weight", width, FEED, 2.0)
     _write(writer)
-    return path
+    return min(path.parent.glob(f"{path.stem}-00001-of-*")) if split else path
 
 
 def make_adapter(

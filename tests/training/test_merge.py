@@ -13,6 +13,7 @@ from chatapp.training.export import write_adapter
 from chatapp.training.merge import merge, write_merged
 from chatapp.training.model import Policy, load_policy
 from chatapp.training.parity import score
+from tests.engine.tiny_gguf import make_adapter, make_model
 from tests.training.architectures import make
 from tests.training.llama_child import scored, scored_with, tokenised
 from tests.training.test_parity import changed, rows
@@ -90,6 +91,9 @@ def test_what_cannot_be_merged_is_refused(tmp_path: Path) -> None:
         merge(adapter, other, target, "Q8_0", rows())
     with pytest.raises(ModelError, match="no quantisation is called Q3"):
         merge(adapter, base, target, "Q3", rows())
+    first = make_model(tmp_path / "parts.gguf", split=8)
+    with pytest.raises(ModelError, match="split into several files"):
+        write_merged(make_adapter(tmp_path / "strong.gguf"), first, target)
     with pytest.raises(ModelError, match="changes nothing"):
         merge(write_adapter(load_policy(base), tmp_path / "fresh.gguf", {}), base, target, "F16", rows())
     (tmp_path / "broken.gguf").write_bytes(base.read_bytes()[:-1000])
