@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
+from chatapp.core.whole_file import whole_file
 
 _KEPT = 500
 
@@ -50,9 +49,7 @@ def write_table(file: Path, table: dict[str, Any]) -> None:
     """Replace a cache file in one step. One that cannot be written is no error: it is found out again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(table, out, indent=1)
-        Path(temporary).replace(file)
+        with whole_file(file) as part:
+            part.write_text(json.dumps(table, indent=1), encoding="utf-8")
     except OSError:
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
+from chatapp.core.whole_file import whole_file
 from chatapp.engine.gguf import GgufHeader, read_header, require_adapter
 from chatapp.training.architectures import PERMUTED, heads
 from chatapp.training.weights import deinterleave, interleave, read_tensors
@@ -84,11 +84,8 @@ def write_adapter(
     from gguf import GGUFWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, file_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(file_name)
-    try:
-        writer = GGUFWriter(temporary, policy.architecture)
+    with whole_file(path) as part:
+        writer = GGUFWriter(part, policy.architecture)
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
         # Zeros make the rank up to what llama.cpp computes fast; alpha / rank stays the same.
@@ -110,12 +107,8 @@ def write_adapter(
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        with temporary.open("rb+") as file:
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o600)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import tracemalloc
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatapp.core.errors import ModelError
-from chatapp.engine.cache import sha256
+from chatapp.engine.cache import read_table, sha256, write_table
 from chatapp.engine.gguf import TENSOR_TYPES, read_header, require_adapter, require_model, tensors_of
 from tests.engine.tiny_gguf import CHATML, make_adapter, make_model
 
@@ -216,3 +217,18 @@ def test_sha256_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
     assert sha256(path, cache) != "remembered"
     table.write_text("{broken")
     assert len(sha256(path, cache)) == 64
+
+
+def test_a_table_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.json"
+    write_table(table, {"a": 1})
+    with monkeypatch.context() as full:
+        full.setattr(Path, "replace", no_space)
+        write_table(table, {"a": 2})
+    assert list(tmp_path.iterdir()) == [table] and read_table(table) == {"a": 1}
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
