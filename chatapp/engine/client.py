@@ -50,6 +50,8 @@ class LlamaClient:
         self._header: GgufHeader | None = None
         self._info: ModelInfo | None = None
         self._adapter: AdapterSpec | None = None
+        """What the program wants on; `_worn` is what the child has on."""
+        self._worn: AdapterSpec | None = None
         self._cancelled: float | None = None
         """time.monotonic() when the running request was cancelled."""
         self._state = threading.Lock()
@@ -81,14 +83,12 @@ class LlamaClient:
     def set_adapter(self, adapter: AdapterSpec | None) -> None:
         with self._alone():
             self._check_adapter(adapter)
-            child = self._ready()
-            self._ask(child, messages.SetAdapter(next(self._ids), adapter))
+            self._put_on(self._with_model(), adapter)
             self._adapter = adapter
 
     def count(self, turns: Sequence[Turn]) -> int:
-        with self._alone():
-            answer = self._ask(self._ready(), messages.Count(next(self._ids), tuple(turns)))
-            return expected(answer, messages.Counted).tokens
+        answer = self._asked(lambda id: messages.Count(id, tuple(turns)))
+        return expected(answer, messages.Counted).tokens
 
     def generate(self, request: Request) -> Iterator[Event]:
         with self._alone():
@@ -152,13 +152,22 @@ class LlamaClient:
 
     def _ready(self) -> Child:
         """The child with the last model and adapter in it, started anew if need be."""
+        child = self._with_model()
+        if self._worn != self._adapter:
+            self._put_on(child, self._adapter)
+        return child
+
+    def _with_model(self) -> Child:
+        """The child with the last model in it; one that was started anew has no adapter on."""
         if self._spec is None or self._header is None:
             raise EngineError("no model is loaded", "choose one with `chatapp models use`")
         if self._child is None or not self._child.alive or self._info is None:
             self._info = self._load(self._spec, self._header, None)
-            if self._adapter is not None:
-                self._ask(self._started(), messages.SetAdapter(next(self._ids), self._adapter))
         return self._started()
+
+    def _put_on(self, child: Child, adapter: AdapterSpec | None) -> None:
+        self._ask(child, messages.SetAdapter(next(self._ids), adapter))
+        self._worn = adapter
 
     def _started(self) -> Child:
         if self._child is not None and not self._child.alive:
@@ -176,7 +185,7 @@ class LlamaClient:
         self, spec: ModelSpec, header: GgufHeader, progress: Callable[[float], None] | None
     ) -> ModelInfo:
         """Load in the child, without extra buffers where they are known or found to crash."""
-        self._info = None
+        self._info = self._worn = None
         known = probe.finding_for(self._cache, header.quantisation)
         extra = known is None or known.extra_buffers
         with ThreadPoolExecutor(1, "sha256") as side:
@@ -203,10 +212,7 @@ class LlamaClient:
         self, spec: ModelSpec, extra: bool, warm_up: bool, progress: Callable[[float], None] | None
     ) -> ModelInfo:
         command = messages.Load(next(self._ids), spec, self._cache, extra, warm_up)
-        answer = self._ask(self._started(), command, progress)
-        if not isinstance(answer, messages.Loaded):
-            raise EngineError("the engine gave another answer than was asked for")
-        return answer.info
+        return expected(self._ask(self._started(), command, progress), messages.Loaded).info
 
     def _load_again(self, spec: ModelSpec, progress: Callable[[float], None] | None) -> ModelInfo:
         """Without extra buffers, after a crash with them. Errors: `ModelError` when that crashes too."""

@@ -267,6 +267,37 @@ def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, endless: Path,
     assert client.pid not in (None, killed)
 
 
+def test_an_adapter_that_cannot_come_back_is_not_left_out(start: Start, tiny: Path, tmp_path: Path) -> None:
+    client = start(tiny, fresh=True)
+    base = texts(client, ask(temperature=0))
+    file = make_adapter(tmp_path / "lost.gguf")
+    client.set_adapter(AdapterSpec("lost", file))
+    tuned = texts(client, ask(temperature=0))
+    hidden = file.rename(tmp_path / "elsewhere.gguf")
+    assert client.pid
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(EngineDied):
+        run(client, ask())
+    for _ in range(2):
+        with pytest.raises(ModelError):
+            run(client, ask())
+    hidden.rename(file)
+    assert texts(client, ask(temperature=0)) == tuned
+    file.unlink()
+    client.set_adapter(None)
+    assert texts(client, ask(temperature=0)) == base
+
+
+def test_a_split_model_answers_with_its_adapter(
+    start: Start, tiny: Path, adapter: Path, models: Path
+) -> None:
+    client = start(make_model(models / "parts.gguf", split=8), fresh=True)
+    request = ask(temperature=0)
+    assert texts(client, request) == texts(start(tiny), request)
+    client.set_adapter(AdapterSpec("strong", adapter))
+    assert texts(client, request) != texts(start(tiny), request)
+
+
 def test_a_crash_names_the_signal(start: Start, endless: Path) -> None:
     client = start(endless, fresh=True)
     with pytest.raises(EngineDied, match=r"the model crashed llama.cpp \(SIGSEGV\)"):
