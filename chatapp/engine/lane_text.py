@@ -42,10 +42,10 @@ class LaneText:
 
     def _undecided(self, text: str) -> int:
         """How many characters at the end of `text` could be the beginning of a stop string or of CRLF."""
-        longest = int(text.endswith("\r"))
+        longest = 0
         for each in self._stop:
             for length in range(min(len(each) - 1, len(text)), longest, -1):
                 if text.endswith(each[:length]):
                     longest = length
                     break
-        return longest
+        return longest + text[: len(text) - longest].endswith("\r")
