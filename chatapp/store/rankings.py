@@ -46,11 +46,19 @@ class Rankings:
             return self._append(prompt, shown, tiers, all_bad, tags, milliseconds, source, None, created)
 
     def set_tags(self, id: int, tags: Sequence[str]) -> Ranking:
-        """The same order again with these tags: a new event, which replaces `id`."""
+        """The same order again with these tags: a new event of the same moment, which replaces `id`."""
         with self._connection.transaction():
             old = self.get(id)
             return self._append(
-                old.prompt, old.shown, old.tiers, old.all_bad, tags, old.milliseconds, old.source, id
+                old.prompt,
+                old.shown,
+                old.tiers,
+                old.all_bad,
+                tags,
+                old.milliseconds,
+                old.source,
+                id,
+                old.created,
             )
 
     def get(self, id: int) -> Ranking:
@@ -98,8 +106,8 @@ class Rankings:
         return {row["ranking"] for row in self._connection.rows("SELECT ranking FROM ranking_retractions")}
 
     def retract(self, id: int) -> bool:
-        """Take a ranking back, along with later events that only changed its tags; whether anything was left
-        to take back.
+        """Take a ranking back, along with all events that only changed its tags, whichever of them `id` is;
+        whether anything was left to take back.
 
         What it had replaced is in force again.
         """
@@ -107,7 +115,9 @@ class Rankings:
             self.get(id)
             changed = self._connection.write(
                 "INSERT OR IGNORE INTO ranking_retractions (ranking, created)"
-                " WITH RECURSIVE family (id) AS (SELECT ? UNION ALL"
+                " WITH RECURSIVE above (id) AS (SELECT ? UNION ALL"
+                " SELECT revises FROM ranking_events JOIN above USING (id) WHERE revises IS NOT NULL),"
+                " family (id) AS (SELECT min(id) FROM above UNION ALL"
                 " SELECT ranking_events.id FROM ranking_events JOIN family ON revises = family.id)"
                 " SELECT id, ? FROM family",
                 (id, now()),

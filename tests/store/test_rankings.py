@@ -96,14 +96,27 @@ def test_retracting_brings_back_what_was_replaced(store: Store) -> None:
 
 def test_tags_are_a_new_event_and_go_with_their_ranking(store: Store) -> None:
     prompt, (a, b) = ask(store, replies=2)
-    made = store.rankings.add(prompt.id, [a.id, b.id], ((b.id,), (a.id,)), milliseconds=10)
+    made = store.rankings.add(prompt.id, [a.id, b.id], ((b.id,), (a.id,)), milliseconds=10, created=1e9)
     tagged = store.rankings.set_tags(made.id, ["brief"])
+    assert tagged.created == made.created
     assert (tagged.tiers, tagged.tags, tagged.milliseconds) == (made.tiers, ("brief",), 10)
     assert tagged.id != made.id
     again = store.rankings.set_tags(tagged.id, ["kind"])
     assert store.rankings.list() == [again]
     store.rankings.retract(made.id)
     assert store.rankings.list() == []
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_any_event_of_a_tagged_ranking_takes_all_of_it_back(store: Store, which: int) -> None:
+    prompt, (a, b) = ask(store, replies=2)
+    first = store.rankings.add(prompt.id, [a.id, b.id], ((a.id,), (b.id,)))
+    events = [store.rankings.add(prompt.id, [a.id, b.id], ((b.id,), (a.id,))).id]
+    for tag in ("brief", "kind"):
+        events.append(store.rankings.set_tags(events[-1], [tag]).id)
+    assert store.rankings.retract(events[which])
+    assert store.rankings.list() == [first]
+    assert store.rankings.retracted() == set(events)
 
 
 def test_rankings_of_one_conversation(store: Store) -> None:
