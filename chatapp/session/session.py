@@ -137,12 +137,16 @@ class Session:
             )
 
     def begin(self, text: str) -> Message:
-        """Store a prompt after the last message of the active path. Errors: `UsageError` when it is empty."""
+        """Store a prompt after the last message of the active path.
+
+        Errors: `UsageError` when it is empty, `NotFound` where the conversation was deleted meanwhile.
+        """
         _require_words(text)
         conversations = self.store.conversations
         if self._conversation is None:
             title = one_line(text, _TITLE)
             self._conversation = conversations.create(title=title, system=self._system).id
+        conversations.require_open(self._conversation)
         path = self.path()
         parent = path[-1].id if path else None
         return conversations.add(self._conversation, parent, "user", text, "typed")

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from chatapp.core.errors import EngineDied, EngineError, UsageError
+from chatapp.core.errors import EngineDied, EngineError, NotFound, UsageError
 from chatapp.core.types import Message, Sampling, Turn
 from chatapp.engine.base import AdapterSpec
 from chatapp.engine.scripted import ScriptedEngine
@@ -48,6 +48,18 @@ def test_an_empty_prompt_is_refused_and_stores_nothing(build: Build, store: Stor
     with pytest.raises(UsageError):
         session.begin("  \n ")
     assert store.conversations.list() == []
+
+
+def test_nothing_is_written_into_a_conversation_that_was_deleted_meanwhile(
+    build: Build, store: Store
+) -> None:
+    session = build()
+    answer(session, "one")
+    store.conversations.delete(1)
+    with pytest.raises(NotFound, match="conversation 1 was deleted"):
+        session.begin("two")
+    store.conversations.restore(1)
+    assert [each.role for each in session.path()] == ["user", "assistant"]
 
 
 def test_updates_come_in_order_and_say_what_is_stored(build: Build) -> None:

@@ -29,6 +29,20 @@ async def test_a_prompt_is_sent_answered_and_stored(open_chat: Open) -> None:
         assert chat.app.focused is chat.screen.composer
 
 
+async def test_what_is_sent_into_a_conversation_deleted_meanwhile_stays_in_the_prompt(
+    open_chat: Open,
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        chat.store.conversations.delete(1)
+        await chat.write("more")
+        await chat.press("enter")
+        await chat.until(lambda: "chatapp history restore 1" in chat.shown())
+        assert chat.screen.composer.text == "more"
+        chat.store.conversations.restore(1)
+        assert len(chat.store.conversations.path(1)) == 2
+
+
 async def test_a_paste_is_never_sent(open_chat: Open) -> None:
     async with open_chat() as chat:
         chat.screen.composer.post_message(events.Paste("one\r\ntwo\rthree\n"))
