@@ -85,6 +85,8 @@ class Message:
     """None for a message that is still being written, and for a typed one."""
     provenance: Provenance | None = None
     deleted: bool = False
+    system: str | None = None
+    """The system prompt that a reply was written under; None: the one that its conversation has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,14 +120,15 @@ class Archive:
         return self._conversations.get(conversation)
 
     def _add_message(self, conversation: int, each: dict[str, Any], ids: dict[int, int]) -> int:
-        reason = each["finish_reason"]
+        reason, system = each["finish_reason"], each.get("system")
         _require(each["role"], get_args(Role))
         _require(each["origin"], get_args(Origin))
         if reason is not None:
             _require(reason, get_args(FinishReason))
         id = self._connection.insert(
-            "INSERT INTO messages (conversation, parent, role, text, origin, active, created, finish_reason)"
-            " VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+            "INSERT INTO messages"
+            " (conversation, parent, role, text, origin, active, created, finish_reason, system)"
+            " VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)",
             (
                 conversation,
                 None if each["parent"] is None else ids[each["parent"]],
@@ -136,6 +137,7 @@ class Archive:
                 each["origin"],
                 _moment(each["created"]),
                 reason,
+                None if system is None else storable(system),
             ),
         )
         if each["provenance"] is not None:
@@ -158,6 +160,7 @@ def _message(message: Message) -> dict[str, Any]:
         "active": message.active,
         "created": to_iso(message.created),
         "finish_reason": message.finish_reason,
+        "system": message.system,
         "provenance": None if message.provenance is None else asdict(message.provenance),
     }
 

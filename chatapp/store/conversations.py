@@ -75,7 +75,16 @@ class Conversations:
         self._set(id, "title = ?, updated = ?", (storable(title), now()))
 
     def set_system(self, id: int, system: str) -> None:
-        self._set(id, "system = ?, updated = ?", (storable(system), now()))
+        """From here on; the replies that are there keep the one that they were written under."""
+        with self._connection.transaction():
+            old = self.get(id).system
+            if storable(system) != old:
+                self._connection.write(
+                    "UPDATE messages SET system = ?"
+                    " WHERE conversation = ? AND role = 'assistant' AND system IS NULL",
+                    (old, id),
+                )
+            self._set(id, "system = ?, updated = ?", (storable(system), now()))
 
     def delete(self, id: int) -> None:
         """Hide a conversation; `restore` brings it back."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from dataclasses import replace
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Provenance, Turn
+from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
 from chatapp.store.connection import Connection, storable
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
@@ -19,15 +20,20 @@ class Groups:
         self._rankings = rankings
 
     def list(self) -> list[Group]:
-        """Everything in force: rankings, then demonstrations, then thumbs, each oldest first."""
+        """Everything in force: rankings, then demonstrations, then thumbs, each oldest first.
+
+        The prompt of each has the system prompt that its replies were written under; where that differs, of
+        the newest reply that a model wrote.
+        """
         groups = []
         systems = {row["id"]: row["system"] for row in self._connection.rows("SELECT * FROM conversations")}
         for ranking in self._rankings.list():
             place = {reply: index for index, reply in enumerate(ranking.shown)}
+            shown = self._messages(ranking.shown)
             groups.append(
                 Group(
-                    self._turns(ranking.prompt, systems),
-                    tuple(self._reply(reply) for reply in ranking.shown),
+                    self._turns(ranking.prompt, shown, systems),
+                    tuple(_reply(reply) for reply in shown),
                     tuple(tuple(place[reply] for reply in tier) for tier in ranking.tiers),
                     ranking.all_bad,
                     None,
@@ -38,32 +44,35 @@ class Groups:
                 )
             )
         for made in self._rankings.demonstrations():
-            replies = tuple(self._reply(reply) for reply in (made.reply, *made.replaces))
+            replies = self._messages((made.reply, *made.replaces))
             groups.append(
-                Group(self._turns(made.prompt, systems), replies, demonstration=0, created=made.created)
+                Group(
+                    self._turns(made.prompt, replies, systems),
+                    tuple(_reply(reply) for reply in replies),
+                    demonstration=0,
+                    created=made.created,
+                )
             )
         for thumb in self._rankings.thumbs():
             message = self._conversations.message(thumb.reply)
             if message.parent is not None:
-                reply = replace(self._reply(thumb.reply), thumb=thumb.value)
-                groups.append(Group(self._turns(message.parent, systems), (reply,), created=thumb.created))
+                turns = self._turns(message.parent, [message], systems)
+                reply = replace(_reply(message), thumb=thumb.value)
+                groups.append(Group(turns, (reply,), created=thumb.created))
         return groups
 
-    def _reply(self, id: int) -> GroupReply:
-        message = self._conversations.message(id)
-        made = message.provenance
-        if made is None:
-            return GroupReply(message.text, message.origin)
-        return GroupReply(message.text, message.origin, made.model, adapter=made.adapter)
+    def _messages(self, ids: Iterable[int]) -> builtins.list[Message]:
+        return [self._conversations.message(id) for id in ids]
 
-    def _turns(self, prompt: int, systems: dict[int, str]) -> tuple[Turn, ...]:
+    def _turns(self, prompt: int, replies: Iterable[Message], systems: dict[int, str]) -> tuple[Turn, ...]:
         path = self._connection.rows(
             "WITH RECURSIVE up (id, height) AS (SELECT ?, 0 UNION ALL"
             " SELECT parent, height + 1 FROM up JOIN messages USING (id) WHERE parent IS NOT NULL)"
-            " SELECT conversation, role, text FROM up JOIN messages USING (id) ORDER BY height DESC",
+            " SELECT role, text FROM up JOIN messages USING (id) ORDER BY height DESC",
             (prompt,),
         )
-        system = systems[path[0]["conversation"]]
+        newest = max(replies, key=lambda each: (each.origin == "model", each.id))
+        system = systems[newest.conversation] if newest.system is None else newest.system
         first = (Turn("system", system),) if system and path[0]["role"] != "system" else ()
         return (*first, *(Turn(each["role"], each["text"]) for each in path))
 
@@ -134,3 +143,10 @@ class Groups:
             self._rankings.demonstrate(parent, made, [id for id in ids if id != made], group.created)
             return made
         return ids[group.tiers[0][0]] if group.tiers else ids[0]
+
+
+def _reply(message: Message) -> GroupReply:
+    made = message.provenance
+    if made is None:
+        return GroupReply(message.text, message.origin)
+    return GroupReply(message.text, message.origin, made.model, adapter=made.adapter)

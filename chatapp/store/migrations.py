@@ -330,3 +330,19 @@ def m0005_adapters(db: Database) -> None:
         ),
     ):
         db.execute(statement)
+
+
+@migrations()
+def m0006_system_of_replies(db: Database) -> None:
+    """The system prompt that a reply was written under, once its conversation has another one."""
+    db.execute("ALTER TABLE messages ADD COLUMN system TEXT")
+    db.execute(
+        """
+        CREATE TRIGGER system_of_a_reply_never_changes BEFORE UPDATE OF system ON messages
+            -- NULL: the one that its conversation has.
+            WHEN old.system IS NOT NULL
+        BEGIN
+            SELECT RAISE(ABORT, 'the system prompt of a reply never changes');
+        END
+        """
+    )

@@ -58,6 +58,7 @@ def message(row: Row) -> Message:
         row["finish_reason"],
         None if row["model"] is None else _provenance(row),
         row["deleted"] is not None,
+        row["system"],
     )
 
 

@@ -13,14 +13,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlite_utils import Database
 
 from chatapp.core.errors import NotFound, UsageError
 from chatapp.core.types import Adapter, Provenance, Tiers, Wins
 from chatapp.preferences.pairs import pairs
 from chatapp.store.database import Store, open_store
-from chatapp.store.migrations import migrations
-from tests.store.conftest import ask
 
 BASE, OTHER = "a" * 64, "b" * 64
 
@@ -178,28 +175,6 @@ def test_nothing_of_it_changes(store: Store, table: str, verb: str) -> None:
     store.adapters.delete("r2")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         store._connection.db.conn.execute(verb.format(table))
-
-
-def test_a_database_of_the_version_before_loses_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "chatapp.db"
-    with open_store(path) as store:
-        prompt, replies = ask(store, replies=2)
-        shown = [each.id for each in replies]
-        ranking = store.rankings.add(prompt.id, shown, ((shown[1],), (shown[0],)))
-        everything = store.conversations.messages(prompt.conversation)
-    with sqlite3.connect(path) as raw:  # as it was before this migration
-        for table in ("adapter_deletions", "adapter_choices", "adapters"):
-            raw.execute(f"DROP TABLE {table}")
-        raw.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0005_adapters'")
-    raw.close()
-    old = Database(":memory:")
-    migrations.apply(old, stop_before="m0005_adapters")
-    assert Database(path).schema == old.schema
-    with open_store(path) as store:
-        assert store.conversations.messages(prompt.conversation) == everything
-        assert store.rankings.list() == [ranking]
-        assert store.adapters.add(made("r1")) == made("r1")
-        assert store.integrity() == "ok"
 
 
 # Wins

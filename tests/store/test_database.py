@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from chatapp.core.errors import NotFound, StoreError, UsageError
+from chatapp.core.types import Turn
 from chatapp.store.database import Store, open_store
+from chatapp.store.migrations import migrations
 from tests.store.conftest import ask
 
 
@@ -108,6 +111,34 @@ def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
         open_store(path)
     assert "upgrade" in error.value.hint
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", [each.name for each in migrations._migrations][3:])
+def test_a_database_of_an_earlier_version_loses_nothing(tmp_path: Path, version: str) -> None:
+    path, new = tmp_path / "chatapp.db", tmp_path / "new.db"
+    old = Database(path)
+    migrations.apply(old, stop_before=version)
+    with old.conn:
+        old.conn.executescript(
+            """
+            INSERT INTO conversations VALUES (1, 'Lakes', 'Be brief.', '2025-01-01', '2025-01-01', NULL);
+            INSERT INTO messages VALUES
+                (1, 1, NULL, 'user', 'Where?', 'typed', 1, '2025-01-01', NULL, NULL, NULL, NULL),
+                (2, 1, 1, 'assistant', 'There.', 'edit', 1, '2025-01-01', NULL, NULL, NULL, NULL),
+                (3, 1, 1, 'assistant', 'Here.', 'edit', 0, '2025-01-01', NULL, NULL, NULL, NULL);
+            INSERT INTO ranking_events VALUES (1, 1, 0, '[]', NULL, 'chat', NULL, '2025-01-01');
+            INSERT INTO ranking_event_replies VALUES (1, 1, 2, 2, 1), (1, 2, 3, 1, 1);
+            """
+        )
+    old.close()
+    open_store(new).close()
+    with open_store(path) as store:
+        assert Database(path).schema == Database(new).schema
+        assert [each.text for each in store.conversations.messages(1)] == ["Where?", "There.", "Here."]
+        (group,) = store.groups.list()
+        assert group.prompt == (Turn("system", "Be brief."), Turn("user", "Where?"))
+        assert group.tiers == ((1,), (0,))
+        assert store.integrity() == "ok"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -38,6 +38,31 @@ def test_everything_in_force_with_its_texts(store: Store) -> None:
     assert thumb.replies == (GroupReply("Other branch", "model", "guide", -1),)
 
 
+def test_another_system_prompt_leaves_what_was_judged_as_it_was(store: Store) -> None:
+    conversation = store.conversations.create(system="Answer in English.")
+    prompt = store.conversations.add(conversation.id, None, "user", "Hi", "typed")
+    hello, hey = answer(store, prompt, "Hello"), answer(store, prompt, "Hey")
+    store.rankings.add(prompt.id, [hello.id, hey.id], ((hello.id,), (hey.id,)))
+    store.rankings.thumb(hey.id, -1)
+    before = store.groups.list()
+    store.conversations.set_system(conversation.id, "Answer in French.")
+    salut = answer(store, prompt, "Salut")
+    store.conversations.set_system(conversation.id, "")
+    assert store.groups.list() == before
+    copied = store.archive.add(store.archive.record(conversation.id))
+    assert [group.prompt for group in store.groups.list()[1:4:2]] == [before[0].prompt] * 2
+    assert [each.system for each in store.conversations.messages(copied.id)] == [
+        None,
+        "Answer in English.",
+        "Answer in English.",
+        "Answer in French.",
+    ]
+    written = store.conversations.add(conversation.id, prompt.id, "assistant", "Coucou", "edit")
+    store.rankings.demonstrate(prompt.id, written.id, [salut.id])
+    (demonstration,) = (each for each in store.groups.list() if each.demonstration == 0)
+    assert demonstration.prompt[0] == Turn("system", "Answer in French.")
+
+
 def test_added_groups_become_one_readable_conversation(store: Store) -> None:
     follow_up = (Q, Turn("assistant", "good"), Turn("user", "more"))
     groups = [
