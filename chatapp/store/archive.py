@@ -13,7 +13,7 @@ from typing import Any, get_args
 from chatapp.core.errors import FormatError
 from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Sampling
 from chatapp.store import rows
-from chatapp.store.connection import Connection, from_iso, storable, to_iso
+from chatapp.store.connection import Connection, from_iso, now, storable, to_iso
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
 
@@ -27,12 +27,18 @@ class Archive:
         self._rankings = rankings
 
     def record(self, conversation: int) -> dict[str, Any]:
-        """The conversation as values that JSON can hold, without deleted messages and unfinished replies."""
+        """The conversation as values that JSON can hold, without unfinished replies, and of the deleted
+        messages with those alone that a judgement in force refers to."""
         whole = self._conversations.get(conversation)
+        rankings = self._rankings.list(conversation)
+        demonstrations = self._rankings.demonstrations()
+        judged = {reply for each in rankings for reply in each.shown}
+        judged.update(reply for each in demonstrations for reply in each.replaces)
         messages = [
             each
-            for each in self._conversations.messages(conversation)
-            if each.finish_reason is not None or each.origin != "model"
+            for each in self._conversations.messages(conversation, deleted=True)
+            if (not each.deleted or each.id in judged)
+            and (each.finish_reason is not None or each.origin != "model")
         ]
         ids = {each.id for each in messages}
         return {
@@ -53,7 +59,7 @@ class Archive:
                     "source": each.source,
                     "created": to_iso(each.created),
                 }
-                for each in self._rankings.list(conversation)
+                for each in rankings
                 if ids.issuperset(each.shown)
             ],
             "thumbs": [
@@ -68,7 +74,7 @@ class Archive:
                     "replaces": list(each.replaces),
                     "created": to_iso(each.created),
                 }
-                for each in self._rankings.demonstrations()
+                for each in demonstrations
                 if ids.issuperset((each.reply, *each.replaces))
             ],
         }
@@ -98,9 +104,6 @@ class Archive:
         ids: dict[int, int] = {}
         for each in record["messages"]:
             ids[int(each["id"])] = self._add_message(conversation, each, ids)
-        for each in record["messages"]:
-            if each["active"] is True:
-                self._make_active(ids[each["id"]])
         for each in record["rankings"]:
             self._rankings.add(
                 ids[each["prompt"]],
@@ -117,6 +120,14 @@ class Archive:
         for each in record["demonstrations"]:
             replaces = [ids[reply] for reply in each["replaces"]]
             self._rankings.demonstrate(ids[each["prompt"]], ids[each["reply"]], replaces, _created(each))
+        for each in record["messages"]:
+            if each.get("deleted") is True:
+                self._connection.write(
+                    f"UPDATE messages SET deleted = ? WHERE id IN ({rows.SUBTREE})", (now(), ids[each["id"]])
+                )
+        for each in record["messages"]:
+            if each["active"] is True:
+                self._make_active(ids[each["id"]])
         return self._conversations.get(conversation)
 
     def _add_message(self, conversation: int, each: dict[str, Any], ids: dict[int, int]) -> int:
@@ -158,6 +169,7 @@ def _message(message: Message) -> dict[str, Any]:
         "text": message.text,
         "origin": message.origin,
         "active": message.active,
+        "deleted": message.deleted,
         "created": to_iso(message.created),
         "finish_reason": message.finish_reason,
         "system": message.system,

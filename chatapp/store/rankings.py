@@ -15,7 +15,11 @@ from chatapp.store.conversations import refuse_deleted
 
 
 class Rankings:
-    """What a person said of replies. What was said of deleted messages is kept, and not in force."""
+    """What a person said of replies. What was said of deleted messages is kept.
+
+    Not in force are rankings of a deleted prompt, demonstrations and thumbs that are deleted themselves. A
+    reply that was beside others in a ranking or a demonstration still counts in it when it is deleted.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

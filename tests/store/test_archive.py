@@ -53,6 +53,32 @@ def test_a_copy_is_the_same_but_for_its_ids(store: Store) -> None:
     assert store.integrity() == "ok"
 
 
+def test_a_deleted_reply_that_was_judged_comes_along_and_stays_deleted(store: Store) -> None:
+    prompt, (first, second, third) = ask(store, replies=3)
+    store.rankings.add(prompt.id, [first.id, second.id], ((second.id,), (first.id,)))
+    written = store.conversations.add(prompt.conversation, prompt.id, "assistant", "written", "edit")
+    store.rankings.demonstrate(prompt.id, written.id, [first.id])
+    store.rankings.thumb(third.id, -1)
+    for each in (written, first, third):
+        store.conversations.activate(each.id)
+        store.conversations.delete_message(each.id)
+    store.conversations.restore_message(written.id)
+    before = store.groups.list()
+    copied = store.archive.add(json.loads(json.dumps(store.archive.record(prompt.conversation))))
+    again = store.conversations.messages(copied.id, deleted=True)
+    assert [(each.text, each.deleted) for each in again] == [
+        ("Where is the lake?", False),
+        ("reply 0", True),
+        ("reply 1", False),
+        ("written", False),
+    ]
+    assert [each.text for each in store.conversations.path(copied.id)] == ["Where is the lake?", "written"]
+    in_copy = store.groups.list()[1::2]
+    assert [(each.replies, each.tiers) for each in in_copy] == [(each.replies, each.tiers) for each in before]
+    store.conversations.restore_message(again[1].id)
+    assert store.conversations.path(copied.id)[-1].text == "reply 0"  # it was active when it was deleted
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(st.data())
 def test_a_damaged_record_is_refused_whole(store: Store, data: st.DataObject) -> None:
