@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.core.errors import TrainingError, UsageError
 from chatapp.core.paths import embedded_model, replay_dialogues
+from chatapp.core.types import Group
 from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.engine.cache import sha256
 from chatapp.engine.tuning import TuningClient
@@ -80,7 +81,10 @@ class Evaluation:
         model: str | None = None,
     ) -> None:
         self._house = house
-        self._groups = groups_of(files) if files else None
+        self._groups: list[Group] | None = None
+        self._notes: tuple[str, ...] = ()
+        if files:
+            self._groups, self._notes = groups_of(files)
         self._spec = house.spec(model)
         self._adapter = house.adapter(adapter, self._spec)
         self._against = house.adapter(against, self._spec)
@@ -147,9 +151,9 @@ class Evaluation:
             return self._own().held_out, ()
         names = [each.name for each in (self._adapter, self._against) if each is not None]
         fresh = unlearned(self._groups, names, self._house.store().adapters, self._house.paths.runs)
-        notes: tuple[str, ...] = ()
+        notes = self._notes
         if left_out := len(self._groups) - len(fresh.groups):
-            notes = (f"left out {left_out} judgements of {len(self._groups)}: they were trained on",)
+            notes += (f"left out {left_out} judgements of {len(self._groups)}: they were trained on",)
         if fresh.unknown:
             unknown = ", ".join(fresh.unknown)
             notes += (f"what {unknown} learned from is not known here: it may be among these",)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from chatapp.core.errors import FormatError
 from chatapp.core.types import Group
-from chatapp.preferences.formats.load import load
+from chatapp.preferences.formats.load import load_some
 from chatapp.store.database import Store
 
 
@@ -32,13 +31,7 @@ def import_rankings(store: Store, file: Path, format: str = "auto") -> Imported:
 
     Errors: `FormatError` when the file, or every line of it, cannot be read as `format`.
     """
-    loaded = load(file, format)
-    if len(loaded.malformed) == loaded.rows:
-        why = loaded.malformed[0] if loaded.rows else "it is empty"
-        raise FormatError(
-            f"nothing in {file.name} can be read as {loaded.format}: {why}",
-            "another --format may fit; auto tells by the columns",
-        )
+    loaded = load_some(file, format)
     there = Counter(mark for group in store.groups.list() for mark in marks(group))
     fresh: list[Group] = []
     known = unjudged = 0

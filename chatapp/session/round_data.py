@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from chatapp.core.errors import TrainingError
 from chatapp.core.paths import expanded
 from chatapp.core.types import Group, Turn
-from chatapp.preferences.formats.load import load
+from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
 from chatapp.training.base import Ids
 from chatapp.training.data import (
@@ -38,9 +38,20 @@ SAMPLED = 80
 _SAMPLING = replace(UNFILTERED, seed=1)
 
 
-def groups_of(files: Sequence[Path]) -> list[Group]:
-    """The judgements in files of any format that `rankings import` reads. Errors: `FormatError`."""
-    return [group for file in files for group in load(expanded(file)).groups]
+def groups_of(files: Sequence[Path]) -> tuple[list[Group], tuple[str, ...]]:
+    """The judgements in files of any format that `rankings import` reads, and what was passed over in words.
+
+    Errors: `FormatError`, also for a file of which no line can be read.
+    """
+    groups: list[Group] = []
+    notes: list[str] = []
+    for file in files:
+        loaded = load_some(expanded(file))
+        groups += loaded.groups
+        if bad := loaded.malformed:
+            lines = "line was" if len(bad) == 1 else "lines were"
+            notes.append(f"{len(bad)} {lines} passed over in {file.name}, the first: {bad[0]}")
+    return groups, tuple(notes)
 
 
 def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:

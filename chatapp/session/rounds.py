@@ -66,6 +66,7 @@ class Round:
         self._folder: RunFolder | None = None
         self._engine: TuningClient | None = None
         self._given: RoundInput | None = None
+        self._notes: tuple[str, ...] = ()
         self._data: Data | None = None
         if resume is not None:
             self._folder = RunFolder.find(house.paths.runs, resume)
@@ -97,7 +98,7 @@ class Round:
         require_trainable(read_header(self._spec.path))
         data = self._prepared()
         planned = plan(data, self._request.only)
-        lines = list(planned.lines)
+        lines = [*planned.lines, *self._notes]
         if self._request.start is not None:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
         if planned.stages and (needed := self._memory(data, planned)) is not None:
@@ -127,7 +128,8 @@ class Round:
             return self._folder.read_input()
         mix, untouched = ([], []) if self._request.mix is None else mix_of_file(Path(self._request.mix))
         if self._request.data:
-            return RoundInput(groups_of([Path(each) for each in self._request.data]), [], mix, untouched)
+            groups, self._notes = groups_of([Path(each) for each in self._request.data])
+            return RoundInput(groups, [], mix, untouched)
         store = self._house.store()
         groups = store.groups.list()
         return RoundInput(groups, unranked_prompts(store, groups), mix, untouched)

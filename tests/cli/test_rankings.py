@@ -137,7 +137,7 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(cli: Cli, tmp_path: Path
         file.write_text(text)
         error = cli.fails("rankings", "import", str(file), "--format", "taskmaster")
         assert f"error: nothing in pairs.jsonl can be read as taskmaster: {why}" in error
-        assert "hint: another --format may fit" in error
+        assert "hint: another --format of" in error
     assert cli.json("history", "list") == []
 
 

@@ -56,6 +56,18 @@ def test_files_take_the_place_of_the_store(cli: Cli, tmp_path: Path) -> None:
     assert "cannot read" in cli.fails("train", "--dry-run", "--data", str(tmp_path / "none.jsonl"))
 
 
+def test_lines_that_cannot_be_read_are_told(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    every = [json.dumps(row) + "\n" for row in rankings.rows(groups(9))]
+    file.write_text("".join(every) + "not json\n" * 2)
+    shown = cli.run("train", "--dry-run", "--data", str(file))
+    assert shown.startswith("there are 9 rankings")
+    assert "2 lines were passed over in some.jsonl, the first: line 10: " in shown
+    file.write_text(json.dumps(json.loads(every[0]) | {"tiers": 7}) + "\n")
+    error = cli.fails("train", "--data", str(file))
+    assert "nothing in some.jsonl can be read as rankings: line 1: " in error
+
+
 def test_contradictions_and_repeats_are_told(cli: Cli, tmp_path: Path) -> None:
     [group] = groups(1)
     turned = Group(group.prompt, group.replies, ((1,), (0,)))

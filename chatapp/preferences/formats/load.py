@@ -71,3 +71,15 @@ def load(file: Path, format: str = "auto") -> Loaded:
         except BadRow as problem:
             loaded.malformed.append(Malformed(number, str(problem)))
     return Loaded(format, loaded.groups, loaded.malformed, count)
+
+
+def load_some(file: Path, format: str = "auto") -> Loaded:
+    """As `load`. Errors: `FormatError` also where there is no line, or none can be read as `format`."""
+    loaded = load(file, format)
+    if len(loaded.malformed) == loaded.rows:
+        why = loaded.malformed[0] if loaded.rows else "it is empty"
+        raise FormatError(
+            f"nothing in {file.name} can be read as {loaded.format}: {why}",
+            "another --format of `chatapp rankings import` may fit; auto tells by the columns",
+        )
+    return loaded
