@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import Protocol
 
-from chatapp.core.types import Demonstration, Group, Tiers
+from chatapp.core.types import Group, Tiers
 
 
 class Ordered(Protocol):
@@ -21,11 +21,6 @@ def pairs(ranking: Ordered) -> list[tuple[int, int]]:
     Nothing inside a tier, nothing for replies that are in no tier, so nothing at all for "all bad".
     """
     return [pair for better, worse in combinations(ranking.tiers, 2) for pair in product(better, worse)]
-
-
-def demonstration_pairs(demonstration: Demonstration) -> list[tuple[int, int]]:
-    """(what the person wrote, what it replaced) for each reply that it replaced."""
-    return [(demonstration.reply, replaced) for replaced in demonstration.replaces]
 
 
 def group_pairs(group: Group) -> list[tuple[int, int]]:

@@ -149,4 +149,4 @@ def _brought_back(earlier: Lane, lane: Lane) -> Iterator[Update]:
     """The lane shows what it said before."""
     yield Replaced(lane.reply.id, lane.number)
     yield Began(earlier.reply, lane.number)
-    yield Finished(earlier.reply, lane.number, None)
+    yield Finished(earlier.reply, lane.number)

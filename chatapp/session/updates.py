@@ -38,8 +38,6 @@ class Finished:
 
     reply: Message
     lane: int
-    tokens_per_second: float | None
-    """After the first token; None when there were too few tokens to say."""
 
 
 @dataclass(frozen=True, slots=True)

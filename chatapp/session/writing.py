@@ -118,7 +118,7 @@ class Writing:
             seconds=done.seconds,
         )
         self._seal(lane, done.finish_reason, provenance)
-        return Finished(lane.reply, lane.number, speed(provenance))
+        return Finished(lane.reply, lane.number)
 
     def _seal(self, lane: Lane, reason: FinishReason, provenance: Provenance) -> None:
         conversations = self.stores.here().conversations
@@ -127,11 +127,3 @@ class Writing:
         if reason in ("cancelled", "error") and not lane.text:
             # Ended before its first word: there is nothing to show, and the prompt stands unanswered.
             conversations.delete_message(lane.reply.id)
-
-
-def speed(provenance: Provenance) -> float | None:
-    """Tokens per second after the first token; None when there were too few to say."""
-    first, whole = provenance.first_token_seconds, provenance.seconds
-    if provenance.completion_tokens < 2 or first is None or whole is None or whole <= first:
-        return None
-    return (provenance.completion_tokens - 1) / (whole - first)

@@ -32,7 +32,6 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     conversation: Conversation | None
-    system: str
     model: str
     adapter: str | None
     items: tuple[Item, ...]
@@ -49,7 +48,6 @@ def take(session: Session, judged: int = 60) -> Snapshot:
     conversations = session.store.conversations
     return Snapshot(
         conversation=conversation,
-        system=session.system,
         model=session.spec.name,
         adapter=None if session.adapter is None else session.adapter.name,
         items=_items(messages, path, session, len(path) - judged),

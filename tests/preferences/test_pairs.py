@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from chatapp.core.types import Demonstration, Group, GroupReply, Ranking, Turn
+from chatapp.core.types import Group, GroupReply, Ranking, Turn
 from chatapp.preferences.formats.save import save
-from chatapp.preferences.pairs import demonstration_pairs, group_pairs, pairs
+from chatapp.preferences.pairs import group_pairs, pairs
 from chatapp.store.database import Store, open_store
 
 RANKINGS = [  # prompt, replies that were shown, order of them (None: all bad)
@@ -118,6 +118,5 @@ def test_pairs_of_a_ranking() -> None:
 
 
 def test_a_demonstration_is_better_than_what_it_replaced() -> None:
-    assert demonstration_pairs(Demonstration(1, 1, 9, (5, 6))) == [(9, 5), (9, 6)]
     replies = (GroupReply("a"), GroupReply("b"), GroupReply("c"))
     assert group_pairs(Group((Turn("user", "q"),), replies, demonstration=1)) == [(1, 0), (1, 2)]
