@@ -13,11 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.core.errors import TrainingError, UsageError
-from chatapp.core.paths import embedded_model, replay_dialogues
 from chatapp.core.types import Group
 from chatapp.engine.base import AdapterSpec, Sample
-from chatapp.engine.cache import sha256
-from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.wins import wilson
 from chatapp.session.learned_from import unlearned
 from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
@@ -97,8 +94,7 @@ class Evaluation:
             )
         if self._against is not None and self._against.name == self._adapter.name:
             raise UsageError("two different sides can be compared", "name another one with --against")
-        house.paths.make()
-        self._engine = TuningClient(cache=house.paths.cache, log=house.paths.log)
+        self._engine = house.another_engine()
         self._data: Data | None = None
         self._general: tuple[list[Dialogue], list[Dialogue]] | None = None
 
@@ -258,9 +254,8 @@ class Evaluation:
         self._load()
         self._engine.set_adapter(None)
         assert self._engine.info is not None
-        of_guide = self._engine.info.sha256 == sha256(embedded_model(), self._house.paths.cache)
         if self._general is None:
-            self._general = mix_of(self._engine, replay_dialogues(), of_guide)
+            self._general = mix_of(self._engine, self._engine.info.sha256, self._house.paths.cache)
         return self._general
 
     def _load(self) -> None:

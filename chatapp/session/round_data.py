@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
-from chatapp.core.paths import expanded
+from chatapp.core.paths import embedded_model, expanded, replay_dialogues
 from chatapp.core.types import Group, Turn
+from chatapp.engine.cache import sha256 as digest_of
 from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
 from chatapp.training.base import Ids
@@ -62,16 +63,10 @@ def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
     judged = {group.prompt for group in groups}
     found: dict[Dialogue, None] = {}
     for conversation in store.conversations.list():
-        messages = store.conversations.messages(conversation.id)
-        by_id = {each.id: each for each in messages}
-        first = (Turn("system", conversation.system),) if conversation.system else ()
-        for message in messages:
+        for message in store.conversations.messages(conversation.id):
             if message.role != "user" or message.origin != "typed":
                 continue
-            path = [message]
-            while path[-1].parent is not None and path[-1].parent in by_id:
-                path.append(by_id[path[-1].parent])
-            prompt = (*first, *(Turn(each.role, each.text) for each in reversed(path)))
+            prompt = store.conversations.turns(message.id, conversation.system)
             if prompt not in judged and is_held_out(split_key(prompt)):
                 found[prompt] = None
     return list(found)
@@ -109,10 +104,11 @@ def mix_of_file(file: Path) -> tuple[list[Dialogue], list[Dialogue]]:
     return parted(found)
 
 
-def mix_of(engine: TuningClient, shipped: Path, of_guide: bool) -> tuple[list[Dialogue], list[Dialogue]]:
+def mix_of(engine: TuningClient, base: str, cache: Path) -> tuple[list[Dialogue], list[Dialogue]]:
     """The general dialogue that is shipped as `parted` gives it. It speaks as the guide does, so another base
-    gives its own replies to the same openings."""
-    dialogues = read_dialogues(shipped)
+    (`base` is the digest of its file) gives its own replies to the same openings."""
+    dialogues = read_dialogues(replay_dialogues())
+    of_guide = base == digest_of(embedded_model(), cache)
     return parted(dialogues if of_guide else own_dialogues(engine, dialogues))
 
 

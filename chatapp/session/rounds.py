@@ -14,11 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import EngineDied, TrainingError
-from chatapp.core.paths import embedded_model, expanded, replay_dialogues
+from chatapp.core.paths import expanded
 from chatapp.engine.base import AdapterSpec, ModelInfo
-from chatapp.engine.cache import sha256
 from chatapp.engine.gguf import read_header
-from chatapp.engine.tuning import TuningClient
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
 from chatapp.session.round_request import Method, RoundRequest, settings_for
 from chatapp.session.round_result import RoundResult
@@ -34,6 +32,7 @@ from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.run import Interrupted, Limits
 
 if TYPE_CHECKING:
+    from chatapp.engine.tuning import TuningClient
     from chatapp.session.wiring import House
 
 _RANK_ON = "rank on: Ctrl+R in the chat, or `chatapp rank`"
@@ -209,8 +208,7 @@ class Round:
         if self._folder is None:
             assert self._given is not None
             if self._request.mix is None:
-                of_guide = self._loaded().sha256 == sha256(embedded_model(), self._house.paths.cache)
-                mix, untouched = mix_of(self.engine, replay_dialogues(), of_guide)
+                mix, untouched = mix_of(self.engine, self._loaded().sha256, self._house.paths.cache)
                 self._given = replace(self._given, mix=mix, untouched=untouched)
             self._folder = RunFolder.new(self._house.paths.runs)
             self._folder.write_input(self._given)
@@ -253,9 +251,7 @@ class Round:
     @property
     def engine(self) -> TuningClient:
         if self._engine is None:
-            paths = self._house.paths
-            paths.make()
-            self._engine = TuningClient(cache=paths.cache, log=paths.log)
+            self._engine = self._house.another_engine()
         return self._engine
 
     def _loaded(self) -> ModelInfo:

@@ -153,13 +153,7 @@ class Session:
 
     def turns(self, prompt: int) -> list[Turn]:
         """What the model is given for a reply to `prompt`: the system prompt, then the way from the root."""
-        conversations = self.store.conversations
-        path = conversations.ancestors(prompt)
-        system = conversations.get(path[0].conversation).system
-        turns = [Turn(each.role, each.text) for each in path]
-        if system and path[0].role != "system":
-            turns.insert(0, Turn("system", system))
-        return turns
+        return list(self.store.conversations.turns(prompt))
 
     def stream(self, prompt: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write one reply to the stored message `prompt` and make it the active one.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chatapp.core.errors import NotFound, StoreError, UsageError
-from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role
+from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Turn
 from chatapp.store import rows
 from chatapp.store.connection import Connection, now, storable
 from chatapp.store.writer import this_process
@@ -155,6 +155,16 @@ class Conversations:
             (message,),
         )
         return [rows.message(row) for row in found]
+
+    def turns(self, prompt: int, system: str | None = None) -> tuple[Turn, ...]:
+        """What a model is given for a reply to `prompt`: `system` (by default the conversation's), then the
+        way from the first message, which stands for `system` where it is a system prompt itself."""
+        path = self.ancestors(prompt)
+        if system is None:
+            of = path[0].conversation  # `get` would count its messages
+            system = self._connection.rows("SELECT system FROM conversations WHERE id = ?", (of,))[0][0]
+        first = (Turn("system", system),) if system and path[0].role != "system" else ()
+        return (*first, *(Turn(each.role, each.text) for each in path))
 
     # Writing messages
 

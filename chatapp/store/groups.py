@@ -26,13 +26,12 @@ class Groups:
         the newest reply that a model wrote.
         """
         groups = []
-        systems = {row["id"]: row["system"] for row in self._connection.rows("SELECT * FROM conversations")}
         for ranking in self._rankings.list():
             place = {reply: index for index, reply in enumerate(ranking.shown)}
             shown = self._messages(ranking.shown)
             groups.append(
                 Group(
-                    self._turns(ranking.prompt, shown, systems),
+                    self._turns(ranking.prompt, shown),
                     tuple(_reply(reply) for reply in shown),
                     tuple(tuple(place[reply] for reply in tier) for tier in ranking.tiers),
                     ranking.all_bad,
@@ -47,7 +46,7 @@ class Groups:
             replies = self._messages((made.reply, *made.replaces))
             groups.append(
                 Group(
-                    self._turns(made.prompt, replies, systems),
+                    self._turns(made.prompt, replies),
                     tuple(_reply(reply) for reply in replies),
                     demonstration=0,
                     created=made.created,
@@ -56,7 +55,7 @@ class Groups:
         for thumb in self._rankings.thumbs():
             message = self._conversations.message(thumb.reply)
             if message.parent is not None:
-                turns = self._turns(message.parent, [message], systems)
+                turns = self._turns(message.parent, [message])
                 reply = replace(_reply(message), thumb=thumb.value)
                 groups.append(Group(turns, (reply,), created=thumb.created))
         return groups
@@ -64,17 +63,9 @@ class Groups:
     def _messages(self, ids: Iterable[int]) -> builtins.list[Message]:
         return [self._conversations.message(id) for id in ids]
 
-    def _turns(self, prompt: int, replies: Iterable[Message], systems: dict[int, str]) -> tuple[Turn, ...]:
-        path = self._connection.rows(
-            "WITH RECURSIVE up (id, height) AS (SELECT ?, 0 UNION ALL"
-            " SELECT parent, height + 1 FROM up JOIN messages USING (id) WHERE parent IS NOT NULL)"
-            " SELECT role, text FROM up JOIN messages USING (id) ORDER BY height DESC",
-            (prompt,),
-        )
+    def _turns(self, prompt: int, replies: Iterable[Message]) -> tuple[Turn, ...]:
         newest = max(replies, key=lambda each: (each.origin == "model", each.id))
-        system = systems[newest.conversation] if newest.system is None else newest.system
-        first = (Turn("system", system),) if system and path[0]["role"] != "system" else ()
-        return (*first, *(Turn(each["role"], each["text"]) for each in path))
+        return self._conversations.turns(prompt, newest.system)
 
     def add(self, groups: Iterable[Group], title: str, source: str) -> int:
         """Put groups into one new conversation named `title`, all of them or none; how many there were.

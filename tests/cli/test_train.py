@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,10 +18,20 @@ import pytest
 from chatapp.cli.train import _interrupts, size
 from chatapp.core.errors import UsageError
 from chatapp.core.types import Group, GroupReply, Turn
+from chatapp.engine.scripted import ScriptedEngine
 from chatapp.preferences.formats import rankings
+from chatapp.session.wiring import House
 from tests.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cli(cli: Cli) -> Iterator[Cli]:
+    """Without the scripted engine: the plan counts tokens."""
+    with House(cli.paths, cli.house.settings) as cli.house:
+        cli.engine = None
+        yield cli
 
 
 def groups(count: int) -> list[Group]:
@@ -44,6 +55,11 @@ def test_a_dry_run_says_the_plan_and_leaves_nothing(cli: Cli) -> None:
     assert plan["stages"] == ["dpo"] and "\n".join(plan["lines"]) + "\n" == shown
     assert cli.json("train", "ppo", "--dry-run")["plan"]["stages"] == ["reward", "ppo"]
     assert not runs(cli)
+
+
+def test_a_scripted_engine_is_refused(cli: Cli) -> None:
+    cli.engine = ScriptedEngine(pace=0)
+    assert "a scripted engine has no model to run" in cli.fails("train", "--dry-run")
 
 
 def test_files_take_the_place_of_the_store(cli: Cli, tmp_path: Path) -> None:
