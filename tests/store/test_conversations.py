@@ -101,13 +101,15 @@ def test_a_reply_is_journalled_and_then_final(store: Store) -> None:
         "UPDATE messages SET role = 'system'",
         "UPDATE messages SET finish_reason = 'length'",
         "UPDATE messages SET writer_pid = 1",
+        "UPDATE messages SET system = 'other'",
         "UPDATE replies SET model = 'other'",
         "UPDATE messages SET active = 1",
         "DELETE FROM conversations",
     ],
 )
 def test_the_schema_itself_refuses(store: Store, statement: str) -> None:
-    ask(store, replies=2)
+    prompt, _ = ask(store, replies=2)
+    store.conversations.set_system(prompt.conversation, "Be brief.")
     raw = sqlite3.connect(store.path)
     raw.execute("PRAGMA foreign_keys = ON")
     with pytest.raises(sqlite3.IntegrityError):
