@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from chatapp.core.types import Adapter, Wins
+import pytest
 
-from .conftest import Open
+from chatapp.core.settings import Settings
+from chatapp.core.types import Adapter, Wins
+from chatapp.engine.base import Request
+
+from .conftest import Chat, Open
+
+
+def use_the_second_of_two(chat: Chat) -> None:
+    """From the next start on r2 answers, whose rival is r1."""
+    sha256 = chat.house.model_sha256()
+    for name, parent in (("r1", None), ("r2", "r1")):
+        file = chat.house.paths.adapters / name / "adapter.gguf"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        chat.store.adapters.add(
+            Adapter(name, "dpo", "guide", sha256, parent, 0.0, True, "better", "run", "data")
+        )
+    chat.store.adapters.choose(sha256, "r2", "use")
 
 
 async def test_the_order_of_two_adapters_is_a_win(open_chat: Open) -> None:
     async with open_chat() as chat:
-        adapters = chat.store.adapters
-        sha256 = chat.house.model_sha256()
-        for name, parent in (("r1", None), ("r2", "r1")):
-            file = chat.house.paths.adapters / name / "adapter.gguf"
-            file.parent.mkdir(parents=True)
-            file.touch()
-            adapters.add(Adapter(name, "dpo", "guide", sha256, parent, 0.0, True, "better", "run", "data"))
-        adapters.choose(sha256, "r2", "use")
+        use_the_second_of_two(chat)
     async with open_chat() as chat:
         await chat.send("hello")
         await chat.compare()
@@ -35,3 +45,29 @@ async def test_the_order_of_two_adapters_is_a_win(open_chat: Open) -> None:
         await chat.ranked()
         assert chat.store.adapters.wins("r2", "r1") == Wins(0, 1, 0)
         await chat.until(lambda: "▴r1" in chat.shown())
+
+
+@pytest.mark.parametrize("tie", [False, True])
+async def test_enter_before_the_second_has_begun_ranks_what_is_there(open_chat: Open, tie: bool) -> None:
+    def script(request: Request, lane: int, seed: int) -> str:
+        return "the first" if request.first_lane == 0 and not slow else "word " * 200
+
+    slow = False
+    async with open_chat() as chat:
+        use_the_second_of_two(chat)
+    async with open_chat(script=script, settings=Settings(alternatives=2)) as chat:
+        await chat.send("hello")
+        slow, chat.engine._pace = True, 0.05
+        await chat.press("ctrl+r")
+        await chat.until(lambda: chat.screen.ranker and any(lane.text for lane in chat.ranker.lanes))
+        kept = next(lane for lane in chat.ranker.lanes if lane.kept is not None)
+        begun = next(lane for lane in chat.ranker.lanes if lane.reply is not None and lane is not kept)
+        await chat.press(str(kept.number), *["equals_sign"] * tie, str(begun.number))
+        await chat.until(lambda: "waiting for the last one" in chat.shown())
+        await chat.press("enter")
+        await chat.ranked()
+        (ranking,) = chat.store.rankings.list()
+        assert [set(tier) for tier in ranking.tiers] == (
+            [{kept.reply, begun.reply}] if tie else [{kept.reply}, {begun.reply}]
+        )
+        assert set(ranking.shown) == {kept.reply, begun.reply}

@@ -19,7 +19,7 @@ from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import terminal_safe
-from chatapp.core.types import Message, Ranking, Tiers
+from chatapp.core.types import Message, Ranking
 from chatapp.preferences.keys import Ordering
 from chatapp.session.updates import Finished, Removed, Replaced, Update
 from chatapp.tui.session_thread import SessionThread, joined
@@ -155,9 +155,8 @@ class Ranker(Vertical, can_focus=True):
             self._show_order()
 
     async def _settle(self) -> None:
-        """Everything has come: kept replies are shown whole and the clock of the ranking starts."""
-        await self._box.show_kept()
-        await self._remove([lane for lane in self.lanes if not lane.complete])
+        """Everything has come: the clock of the ranking starts."""
+        await self._only_whole()
         self._complete_since = time.monotonic()
         if len(self.lanes) < 2:
             problem = ChatappError("no different reply came", "ask again, or raise alternatives_temperature")
@@ -166,6 +165,11 @@ class Ranker(Vertical, can_focus=True):
         self._show_order()
         if self.ordering.complete:
             await self.action_commit()
+
+    async def _only_whole(self) -> None:
+        """Nothing more comes: kept replies are shown whole, what has not come is taken out."""
+        await self._box.show_kept()
+        await self._remove([lane for lane in self.lanes if not lane.complete])
 
     async def _fall_short(self, error: ChatappError) -> None:
         self._problem = f"{error}: {error.hint}"
@@ -195,11 +199,17 @@ class Ranker(Vertical, can_focus=True):
     def _replay(self, tiers: Sequence[Sequence[Lane]], all_bad: bool = False) -> None:
         """Place these lanes anew, those that are gone left out."""
         self.ordering = Ordering(len(self.lanes))
+        left = len(self.lanes)
         for tier in tiers:
-            for at, lane in enumerate([each for each in tier if each in self.lanes]):
+            there = [each for each in tier if each in self.lanes]
+            if 1 < len(there) == left:  # digits would have the last one place itself, below the others
+                self.ordering.press_equals()
+                self.ordering.press_equals()
+            for at, lane in enumerate(there):
                 if at:
                     self.ordering.press_equals()
                 self.ordering.press_digit(lane.number)
+            left -= len(there)
         if all_bad:
             self.ordering.press_all_bad()
         self._show_order()
@@ -323,8 +333,12 @@ class Ranker(Vertical, can_focus=True):
         if self.writing:
             self._session.cancel()
             await self._written.wait()  # a reply can be ranked once it is sealed
+        await self._only_whole()
+        if not self.lanes or not self.ordering.started:
+            self.post_message(self.Closed(Outcome()))  # what was placed did not come
+            return
         shown = [lane.reply for lane in self.lanes if lane.reply is not None]
-        tiers: Tiers = self.ordering.tiers([lane.reply or 0 for lane in self.lanes])
+        tiers = self.ordering.tiers(shown)
         all_bad, prompt = self.ordering.all_bad, self.prompt.id
         since = self._complete_since
         took = round((time.monotonic() - since) * 1000) if since is not None else None
