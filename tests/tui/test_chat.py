@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from collections.abc import Iterator
@@ -82,6 +83,25 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
         assert chat.texts()[1] == reply.text
         await chat.until(lambda: "stopped here" in chat.shown())
         assert "Esc stop" not in chat.key_line()
+
+
+async def test_escape_right_after_enter_is_not_lost(open_chat: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed = asyncio.Event()
+    async with open_chat() as chat:
+        show_path = chat.screen.show_path
+
+        async def after_escape() -> None:
+            await pressed.wait()
+            await show_path()
+
+        monkeypatch.setattr(chat.screen, "show_path", after_escape)
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: chat.store.conversations.latest() and "Esc stop" in chat.key_line())
+        await chat.press("escape")
+        pressed.set()
+        await chat.settled()
+        assert [each.text for each in chat.store.conversations.messages(1)] == ["go"]
 
 
 async def test_ctrl_c_interrupts_and_never_quits(open_chat: Open) -> None:
@@ -261,6 +281,32 @@ async def test_editing_ones_own_message_makes_a_branch_and_sends_it(open_chat: O
         await chat.until(lambda: "1 reply on other branches" in chat.shown())
         await chat.press("up", "up", "left")
         await chat.until(lambda: chat.texts() == ["first", "alpha one"])
+
+
+async def test_nothing_is_edited_while_a_reply_is_being_written(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(400))
+    async with open_chat(script=[words], pace=0.01) as chat:
+        await chat.write("go")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await chat.press("up", "up", "e")
+        await chat.until(lambda: "Esc stops it" in chat.shown())
+        assert chat.app.screen is chat.screen
+        await chat.press("escape")
+        await chat.settled()
+
+
+async def test_an_edit_that_cannot_be_stored_comes_back_in_the_prompt(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.send("second")
+        await chat.press("up", "up", "e")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        above = chat.store.conversations.path(1)[1].id
+        chat.store.conversations.delete_message(above)
+        await chat.press("!", "enter")
+        await chat.until(lambda: f"message {above} was deleted" in chat.shown())
+        assert chat.screen.composer.text == "second!"
 
 
 async def test_editing_a_reply_is_a_demonstration(open_chat: Open) -> None:

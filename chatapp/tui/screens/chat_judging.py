@@ -60,6 +60,8 @@ class ChatJudging(ChatAdapting):
         """One's own message becomes a new branch that is sent, a reply becomes what it should have said."""
         from chatapp.tui.screens.edit import EditScreen
 
+        if self.still_writing():
+            return
         own = view.message.role != "assistant"
         title = "Edit your message" if own else "What it should have said"
         about = (
@@ -71,11 +73,11 @@ class ChatJudging(ChatAdapting):
         message = view.message
         if text is None or text == message.text.strip():
             return
-        if self.still_writing():
-            return
+        await self._idle.wait()
         try:
             new = await self.session.do(lambda session: session.edit(message.id, text))
         except ChatappError as error:
+            self.to_prompt(text)
             self.complain(error)
             return
         await self.show_path()

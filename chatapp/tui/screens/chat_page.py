@@ -197,6 +197,7 @@ class ChatPage(Screen[None]):
     def _set_writing(self, going_on: bool) -> None:
         self.writing = going_on
         if going_on:
+            self._stopped = False  # here: from now on Esc stops
             self._idle.clear()
         else:
             self._idle.set()

@@ -41,7 +41,6 @@ class ChatWriting(ChatPage):
         await self._answer(prompt)
 
     async def _answer(self, prompt: Message) -> None:
-        self._stopped = False
         view: MessageView | None = None
         failed: ChatappError | None = None
         waiting = await self.transcript.wait(self.snapshot.model if self.snapshot else "")
