@@ -54,6 +54,8 @@ class Session:
         self._undo = UndoStack()
         self._stopped = threading.Event()
         self._loading = threading.Lock()
+        self._kept: set[int] = set()
+        """Alternatives that are not taken out."""
         self._in_turn = False
         """Two adapters are writing, one after the other: `prepare` must not switch between them."""
 
@@ -356,8 +358,9 @@ class Session:
         store = self.store
         question = store.conversations.message(prompt)
         before = self._active_child(question.conversation, prompt)
-        new = store.conversations.add(question.conversation, prompt, "assistant", text, "edit")
-        demonstration = store.rankings.demonstrate(prompt, new.id, tuple(replaces))
+        with store.transaction():
+            new = store.conversations.add(question.conversation, prompt, "assistant", text, "edit")
+            demonstration = store.rankings.demonstrate(prompt, new.id, tuple(replaces))
 
         def back() -> None:
             self.store.rankings.undemonstrate(demonstration.id)
@@ -365,6 +368,11 @@ class Session:
 
         self._undo.push("the edit", back)
         return new
+
+    def keep(self, reply: int) -> None:
+        """A finished alternative stays, or comes back, whatever the sampling makes of it."""
+        self._kept.add(reply)
+        self.store.conversations.restore_message(reply)
 
     def delete(self, message: int) -> None:
         """Hide a message and all that follows it. It stays in the database; `undo` brings it back."""
@@ -421,7 +429,8 @@ class Session:
         )
 
     def _take_out(self, reply: int) -> None:
-        self.store.conversations.delete_message(reply)
+        if reply not in self._kept:
+            self.store.conversations.delete_message(reply)
 
     def _active_child(self, conversation: int, parent: int | None) -> Message | None:
         family = self.store.conversations.children(conversation, parent)

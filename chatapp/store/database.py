@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -34,6 +34,10 @@ class Store:
         self.search = Search(connection)
         self.groups = Groups(connection, self.conversations, self.rankings)
         self.archive = Archive(connection, self.conversations, self.rankings)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """What is written inside is stored together, or not at all."""
+        return self._connection.transaction()
 
     def close(self) -> None:
         self._connection.close()

@@ -285,6 +285,29 @@ def test_editing_a_reply_is_a_demonstration(build: Build, store: Store) -> None:
     assert [each.id for each in session.path()] == [prompt.id, reply.id]
 
 
+def test_a_demonstration_is_stored_as_a_whole_or_not_at_all(build: Build, store: Store) -> None:
+    session = build()
+    prompt, reply = answer(session, "one")
+    store.conversations.delete_message(reply.id)
+    with pytest.raises(UsageError):
+        session.demonstrate(prompt.id, "What it should have said", (reply.id,))
+    assert [each.id for each in session.path()] == [prompt.id]
+
+
+def test_an_alternative_that_is_kept_is_not_taken_out(build: Build, store: Store) -> None:
+    session = build(["always the same"])
+    prompt, reply = answer(session, "one")
+    first = None
+    for update in session.alternatives(prompt.id, 1, keep=[reply.id]):
+        if isinstance(update, Finished) and first is None:
+            first = update.reply.id
+            session.keep(first)
+    assert [each.id for each in store.conversations.children(prompt.conversation, prompt.id)] == [
+        reply.id,
+        first,
+    ]
+
+
 def test_an_edit_that_changes_nothing_stores_nothing(build: Build) -> None:
     session = build()
     _, reply = answer(session, "one")

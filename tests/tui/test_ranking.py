@@ -8,6 +8,7 @@ import pytest
 from textual import events
 
 from chatapp.core.types import Ranking
+from chatapp.engine.base import Request
 from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.edit import LineScreen
 from chatapp.tui.screens.rank import RankScreen
@@ -180,6 +181,49 @@ async def test_edit_one_while_ranking(open_chat: Open) -> None:
         assert (demonstration.reply, demonstration.replaces) == (new, (replaced,))
         assert only_ranking(chat).tiers == ((new,), (ids[0],), (ids[1],), (ids[3],))
         assert chat.store.conversations.path(1)[-1].id == new
+
+
+async def test_the_ranking_does_not_end_while_one_is_edited(open_chat: Open) -> None:
+    async with open_chat(script=["short", "tiny", "word " * 25, "brief"]) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.1
+        unfinished = await chat.one_unfinished()
+        done = next(lane for lane in chat.ranker.lanes if lane.complete)
+        others = [each for each in chat.ranker.lanes if each not in (unfinished, done)]
+        await chat.press(*(str(lane.number) for lane in (unfinished, *others)))
+        await chat.press("e", str(done.number))
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.until(lambda: chat.screen.ranker is None or chat.ranker.all_there)
+        await chat.press("!", "enter")
+        await chat.ranked()
+        (demonstration,) = chat.store.rankings.demonstrations()
+        assert only_ranking(chat).tiers[:2] == ((demonstration.reply,), (unfinished.reply,))
+
+
+async def test_a_reply_that_is_edited_is_not_replaced(open_chat: Open) -> None:
+    def script(request: Request, lane: int, seed: int) -> str:
+        if request.lanes == 3:
+            return ("the first", "word " * 25, "brief")[lane]  # one says what the first reply said
+        return "the second" if request.first_lane else "the first"
+
+    async with open_chat(script=script) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.1
+        await chat.one_unfinished()
+        twin = next(lane for lane in chat.ranker.lanes if lane.kept is None and lane.text.startswith("the"))
+        await chat.until(lambda: twin.complete)
+        replaced = twin.reply
+        await chat.press("e", str(twin.number))
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.until(lambda: chat.ranker.all_there)
+        await chat.press("!", "enter")
+        await chat.until(lambda: f"Best first:  {twin.number} › _" in chat.shown())
+        (demonstration,) = chat.store.rankings.demonstrations()
+        assert (demonstration.reply, demonstration.replaces) == (twin.reply, (replaced,))
+        assert not chat.store.conversations.message(replaced).deleted
+        await chat.press("enter")
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((demonstration.reply,),)
 
 
 async def test_nothing_tells_which_reply_was_there_before(open_chat: Open) -> None:

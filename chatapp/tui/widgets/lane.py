@@ -46,6 +46,8 @@ class Lane(VerticalScroll, can_focus=False):
         self.text = ""
         """What is shown, raw."""
         self.complete = False
+        self.held = False
+        """Whether it stays as it is, whatever else is sampled for it: it is edited, or was."""
         self.place: str | None = None
         self.stacked = False
         """Whether it is one of a stack, which has an upper border only."""

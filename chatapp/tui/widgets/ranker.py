@@ -21,7 +21,7 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import terminal_safe
 from chatapp.core.types import Message, Ranking
 from chatapp.preferences.keys import Ordering
-from chatapp.session.updates import Finished, Removed, Replaced, Update
+from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
 from chatapp.tui.session_thread import SessionThread, joined
 from chatapp.tui.widgets.lane import Lane
 from chatapp.tui.widgets.lane_box import LaneBox
@@ -94,8 +94,10 @@ class Ranker(Vertical, can_focus=True):
         self._not_yet: Lane | None = None
         """The reply that was asked for then and is still being written."""
         self._complete_since: float | None = None
+        self._correcting = False
+        """Whether a reply is being edited: the ranking does not end meanwhile."""
         self._left = False
-        self._problem = ""
+        self._problem: ChatappError | None = None
         self._line = Static(classes="order")
 
     def compose(self) -> ComposeResult:
@@ -137,7 +139,7 @@ class Ranker(Vertical, can_focus=True):
                         await self._take(update)
                     await self._box.pace()
         except ChatappError as error:
-            await self._fall_short(error)
+            self._problem = error
         finally:
             self._set_writing(False)
             self._written.set()
@@ -146,6 +148,10 @@ class Ranker(Vertical, can_focus=True):
 
     async def _take(self, update: Update) -> None:
         match update:
+            case Began(lane=n) | Text(lane=n) | Finished(lane=n) | Replaced(lane=n) | Removed(lane=n) if (
+                self._box.sampled[n].held
+            ):
+                return
             case Replaced(_, number):
                 self._unplace(self._box.sampled[number])
             case Removed(_, number):
@@ -158,23 +164,23 @@ class Ranker(Vertical, can_focus=True):
         """Everything has come: the clock of the ranking starts."""
         await self._only_whole()
         self._complete_since = time.monotonic()
-        if len(self.lanes) < 2:
-            problem = ChatappError("no different reply came", "ask again, or raise alternatives_temperature")
-            self._close(Outcome(error=problem))
-            return
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        """Show the order, and end the ranking where nothing is left to say."""
         self._show_order()
-        if self.ordering.complete:
+        if self.writing or self._correcting:
+            return
+        if self.all_there and len(self.lanes) < 2:
+            nothing = ChatappError("no different reply came", "ask again, or raise alternatives_temperature")
+            self._close(Outcome(error=self._problem or nothing))
+        elif self.ordering.complete:
             await self.action_commit()
 
     async def _only_whole(self) -> None:
         """Nothing more comes: kept replies are shown whole, what has not come is taken out."""
         await self._box.show_kept()
         await self._remove([lane for lane in self.lanes if not lane.complete])
-
-    async def _fall_short(self, error: ChatappError) -> None:
-        self._problem = f"{error}: {error.hint}"
-        if sum(lane.complete or lane.kept is not None for lane in self.lanes) < 2:
-            self._close(Outcome(error=error))
 
     async def _remove(self, gone: Sequence[Lane]) -> None:
         if not gone:
@@ -235,22 +241,24 @@ class Ranker(Vertical, can_focus=True):
                     "   waiting for the last one" if self.ordering.complete else "   still writing"
                 )
         if self._problem:
-            line += Content.styled("\n" + terminal_safe(self._problem), "$error")
+            problem = f"{self._problem}: {self._problem.hint}"
+            line += Content.styled("\n" + terminal_safe(problem), "$error")
         self._line.update(line)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
+        free = not self._editing and not self._correcting
         match action:
             case "digit":
-                return not self._editing and parameters[0] <= len(self.lanes) and not self.ordering.complete
+                return free and parameters[0] <= len(self.lanes) and not self.ordering.complete
             case "edit_this":
                 return self._editing and parameters[0] <= len(self.lanes)
             case "cancel":
                 return self._editing
             case "tie" | "skip" | "all_bad" | "edit" | "leave":
-                return not self._editing
+                return free
             case "back" | "commit":
-                return not self._editing and self.ordering.started
+                return free and self.ordering.started
             case "open":
                 return self._box.folds
             case "scroll":
@@ -263,24 +271,25 @@ class Ranker(Vertical, can_focus=True):
         if self.lanes[number - 1].reply is not None:
             # A reply may be placed while it is being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
-            await self._pressed()
+            await self._go_on()
 
     def action_edit_this(self, number: int) -> None:
         lane = self.lanes[number - 1]
-        if lane.complete:
+        if lane.complete and lane.reply is not None:
+            self._correcting = lane.held = True
             self.action_cancel()
-            self.edit(lane)
+            self.edit(lane, lane.reply)
         else:
             self._not_yet = lane
             self._show_order()
 
     async def action_tie(self) -> None:
         self.ordering.press_equals()
-        await self._pressed()
+        await self._go_on()
 
     async def action_all_bad(self) -> None:
         self.ordering.press_all_bad()
-        await self._pressed()
+        await self._go_on()
 
     def action_back(self) -> None:
         self.ordering.backspace()
@@ -295,33 +304,32 @@ class Ranker(Vertical, can_focus=True):
         self._editing, self._not_yet = False, None
         self._show_order()
 
-    async def _pressed(self) -> None:
-        self._show_order()
-        if self.ordering.complete and not self.writing:
-            await self.action_commit()
-
     @work(group="edit")
-    async def edit(self, lane: Lane) -> None:
+    async def edit(self, lane: Lane, old: int) -> None:
         """Let the person write what this reply should have said; the corrected one is the best."""
+        try:
+            await self._correct(lane, old)
+        except ChatappError as error:
+            self._problem = error
+        finally:
+            self._correcting = False
+        await self._go_on()
+
+    async def _correct(self, lane: Lane, old: int) -> None:
         from chatapp.tui.screens.edit import EditScreen
 
+        keeping = asyncio.create_task(self._session.do(lambda session: session.keep(old)))
         text = await self.app.push_screen_wait(
             EditScreen("What it should have said", lane.text, "Saved as a demonstration, placed first.")
         )
-        if text is None or lane.reply is None or text.strip() == lane.text.strip():
+        await keeping
+        if text is None or text.strip() == lane.text.strip():
             return
-        prompt, old = self.prompt.id, lane.reply
-        try:
-            new = await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
-        except ChatappError as error:
-            self._problem = f"{error}: {error.hint}"
-            self._show_order()
-            return
+        prompt = self.prompt.id
+        new = await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
         await lane.finish(new.id, new.text)
         rest = [[each for each in tier if each is not lane] for tier in self._placed()]
         self._replay([[lane], *rest])
-        if len(self.lanes) == 2:
-            await self._pressed()
 
     # Leaving
 
