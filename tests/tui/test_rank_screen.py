@@ -38,6 +38,24 @@ async def test_enter_never_quits(open_chat: Open) -> None:
         await chat.until(lambda: chat.app._exit)
 
 
+async def test_undo_shows_again_what_was_shown_before(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        before = chat.store.conversations.path(1)[-1].id
+    async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 1))
+        lanes = chat.app.screen.query_one(Ranker).lanes
+        best = next(lane for lane in lanes if lane.reply != before)
+        worst = next(lane for lane in lanes if lane.reply == before)
+        await chat.press(str(best.number), str(worst.number))
+        await chat.until(lambda: "1 ranked" in chat.shown())
+        assert chat.store.conversations.path(1)[-1].id == best.reply
+        await chat.press("u")
+        await chat.until(lambda: "0 ranked" in chat.shown())
+        assert chat.store.rankings.list() == []
+        assert chat.store.conversations.path(1)[-1].id == before
+
+
 async def test_the_last_line_tells_the_next_prompt_from_the_end(open_chat: Open) -> None:
     async with open_chat() as chat:
         for text in ("first", "second"):

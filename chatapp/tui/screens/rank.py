@@ -163,10 +163,15 @@ class RankScreen(Screen[None]):
         await self.app.run_action("quit")
 
     async def action_undo(self) -> None:
-        """Take the last ranking of this session back."""
-        ranking = self._ranked.pop()
-        await self.session.do(lambda session: session.store.rankings.retract(ranking.id))
-        self.query_one(Notice).say(f"Ranking {ranking.id} is taken back.")
+        """Take the last ranking or edit of this session back."""
+        try:
+            what = await self.session.do(lambda session: session.undo())
+        except ChatappError as error:
+            self.say(error)
+            return
+        if what == "the ranking":
+            self._ranked.pop()
+        self.query_one(Notice).say(f"Taken back: {what}." if what else "Nothing to take back.")
         await self._sum_up()
 
     def say(self, error: ChatappError) -> None:
