@@ -221,6 +221,24 @@ async def test_own_prompts_come_back_with_ctrl_up(open_chat: Open) -> None:
         assert chat.screen.composer.text == "draft"
 
 
+async def test_a_recalled_prompt_comes_back_as_it_was_changed(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.send("second")
+        await chat.write("draft")
+        await chat.press("ctrl+up", "!", "ctrl+up")
+        assert chat.screen.composer.text == "first"
+        await chat.press("ctrl+down")
+        assert chat.screen.composer.text == "second!"
+        await chat.press("ctrl+down")
+        assert chat.screen.composer.text == "draft"
+        await chat.press("enter")
+        await chat.until(lambda: chat.texts()[-2] == "draft")
+        await chat.settled()
+        await chat.press("ctrl+up", "ctrl+up")
+        assert chat.screen.composer.text == "second"
+
+
 async def test_arrows_move_the_cursor_in_a_text(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("first")

@@ -61,6 +61,10 @@ class Composer(TextArea):
         """Whether there is a message that Up could select."""
         self._recalled: int | None = None
         self._draft = ""
+        self._origin = ""
+        """The prompt that was recalled, as it was sent."""
+        self._changed: dict[str, str] = {}
+        """What was made of prompts that were recalled and not sent again."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "leave":
@@ -76,6 +80,7 @@ class Composer(TextArea):
     def action_send(self) -> None:
         if text := self.text.strip():
             self._recalled, self._draft = None, ""
+            self._changed.clear()
             self.post_message(self.Sent(text, literal=self.text[0].isspace()))
 
     def action_run(self) -> None:
@@ -91,17 +96,21 @@ class Composer(TextArea):
         self.post_message(self.Left(where))
 
     def action_recall(self, step: int) -> None:
-        """Walk through the person's own prompts; what was being written comes back at the end."""
+        """Walk through the person's own prompts; what was being written comes back at the end, and a prompt
+        as it was changed."""
         if not self.prompts:
             return
         if self._recalled is None:
             self._draft = self.text
+        else:
+            self._changed[self._origin] = self.text or self._origin
         at = (len(self.prompts) if self._recalled is None else self._recalled) + step
         if at >= len(self.prompts):
             self._recalled, text = None, self._draft
         else:
             self._recalled = max(at, 0)
-            text = self.prompts[self._recalled]
+            self._origin = self.prompts[self._recalled]
+            text = self._changed.get(self._origin, self._origin)
         self.load_text(text)
         self.move_cursor(self.document.end)
 
