@@ -108,6 +108,22 @@ async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_ch
         assert chat.texts()[0] == "pears"
 
 
+async def test_the_same_conversation_is_deleted_once(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        screen = await conversations(chat, 1)
+        screen.action_delete()
+        screen.action_delete()  # before the list is read anew
+        await chat.until(lambda: chat.store.conversations.list() == [])
+        await chat.press("ctrl+u")
+        await chat.until(lambda: len(chat.store.conversations.list()) == 1)
+        await chat.press("escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
+        await chat.pilot.pause(0.1)
+        assert chat.texts() == ["apples", "alpha one"]
+        assert "Deleted" not in chat.shown()
+
+
 async def test_conversations_open_while_a_reply_is_being_written(open_chat: Open) -> None:
     async with open_chat(script=["word " * 300], pace=0.01) as chat:
         await chat.write("go")

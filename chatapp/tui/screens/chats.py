@@ -166,7 +166,8 @@ class ChatsScreen(ModalScreen[Left]):
 
     @work
     async def action_delete(self) -> None:
-        if chosen := self._chosen:
+        # It stands in the list until that is read anew.
+        if (chosen := self._chosen) and chosen.id not in self._deleted:
             self._deleted.append(chosen.id)  # at once: the list may be left before it is done
             if not await self._change(lambda: self._stores.here().conversations.delete(chosen.id)):
                 self._deleted.remove(chosen.id)
