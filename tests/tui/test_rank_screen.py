@@ -70,6 +70,23 @@ async def test_the_last_line_tells_the_next_prompt_from_the_end(open_chat: Open)
         assert "Esc quit" in chat.key_line()
 
 
+async def test_enter_on_a_reply_that_never_came_goes_on(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    slow = [f"{word} " * 30 for word in ("one", "two", "three", "four")]
+    async with open_chat(rank=RankRequest(k=4, pick="recent"), script=slow, pace=1) as chat:
+        await chat.until(lambda: chat.app.screen.query(Ranker))
+        ranker = chat.app.screen.query_one(Ranker)
+        await chat.until(lambda: any(lane.reply and not lane.kept for lane in ranker.lanes))
+        placed = next(lane for lane in ranker.lanes if lane.reply and not lane.kept)
+        await chat.press(str(placed.number), "enter")  # before its first word
+        await chat.until(lambda: "2 of 2" in chat.shown())
+        assert chat.store.rankings.list() == []
+        await chat.press("escape")
+        await chat.until(lambda: "0 ranked, 1 left for later, of 2" in chat.shown())
+
+
 async def test_going_on_while_replies_are_still_being_written(open_chat: Open) -> None:
     async with open_chat() as chat:
         for text in ("first", "second", "third"):

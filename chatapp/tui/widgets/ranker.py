@@ -342,8 +342,9 @@ class Ranker(Vertical, can_focus=True):
             self._session.cancel()
             await self._written.wait()  # a reply can be ranked once it is sealed
         await self._only_whole()
-        if not self.lanes or not self.ordering.started:
-            self.post_message(self.Closed(Outcome()))  # what was placed did not come
+        ordered = self.ordering.started and len(self.lanes) > 1
+        if not ordered and not self.ordering.all_bad:
+            self.post_message(self.Closed(Outcome(skipped=True)))  # what was placed did not come
             return
         shown = [lane.reply for lane in self.lanes if lane.reply is not None]
         tiers = self.ordering.tiers(shown)
