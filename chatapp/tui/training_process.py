@@ -48,11 +48,18 @@ class TrainingProcess:
         self._ended = asyncio.Event()
         self._ended.set()
 
+    @property
+    def running(self) -> bool:
+        """Whether a child is there, which plans or trains. There is never a second one."""
+        return not self._ended.is_set()
+
     async def plan(self, *options: str) -> None:
         """Ask what there is and what would be done; the state is `planned` or `failed` afterwards.
 
-        `options` are those of the command; `train` takes the same.
+        `options` are those of the command; `train` takes the same. While a child runs, nothing is done.
         """
+        if self.running:
+            return
         self._options = options
         self.state = TrainingState("planning")
         self._changed()
@@ -69,7 +76,9 @@ class TrainingProcess:
 
     async def train(self, resume: str | None = None) -> None:
         """Train to the end, or until `stop`; `resume` is a run to go on with. The state is `done`, `stopped`
-        or `failed` afterwards."""
+        or `failed` afterwards. While a child runs, nothing is done."""
+        if self.running:
+            return
         old = self.state
         self.state = state = TrainingState("running", old.plan, old.planned)
         self._changed()

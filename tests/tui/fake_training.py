@@ -52,6 +52,10 @@ def main() -> int:
         print("hint: pip install 'chatapp[train]'", file=sys.stderr)
         return 1
     if "--dry-run" in rest:
+        if what == "thinks":
+            (folder / "pid").write_text(str(os.getpid()))
+            while not (folder / "go").exists():
+                time.sleep(0.02)
         stages = [] if what == "little" else ["dpo"]
         print(json.dumps({"plan": {"lines": ["there are 38 rankings"], "stages": stages}}))
         return 0
@@ -69,6 +73,8 @@ def main() -> int:
         print("\x1b[2J not json")
         return 3
     say("begin", note="run 20260102-030405")
+    if what == "early":
+        time.sleep(600)
     for step in range(1, STEPS + 1):
         say("dpo", step, STEPS, left=float(STEPS - step))
         if step == 3 and what in ("hang", "deaf", "orphan") and "--resume" not in rest:

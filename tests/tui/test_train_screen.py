@@ -122,6 +122,32 @@ async def test_the_chat_goes_on_while_it_runs(open_chat: Open, tmp_path: Path) -
         assert calls(tmp_path)[-1] == "--resume 20260102-030405"
 
 
+async def test_coming_back_while_it_plans_waits_for_that_plan(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "thinks") as chat:
+        await chat.press("ctrl+t")
+        await chat.until(lambda: (tmp_path / "pid").exists())
+        await chat.press("escape", "ctrl+t")
+        await chat.until(lambda: isinstance(chat.app.screen, TrainScreen))
+        await chat.until(lambda: not any(each.group == "default" for each in chat.app.screen.workers))
+        (tmp_path / "go").touch()
+        await shows(chat, "There are 38 rankings")
+        assert len(calls(tmp_path)) == 1 and chat.app.training.state.phase == "planned"
+
+
+async def test_coming_back_before_the_first_stage_finds_the_training(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "early") as chat:
+        await plan(chat)
+        await chat.press("enter")
+        await chat.until(lambda: chat.app.training.state.run)
+        await chat.press("escape", "ctrl+t")
+        await shows(chat, "s stop")
+        await chat.app.training.plan()  # asked for a moment too late
+        assert chat.app.training.state.busy and len(calls(tmp_path)) == 2
+        await chat.press("s")
+        await shows(chat, "Stopped.")
+        assert not alive(tmp_path)
+
+
 async def test_the_verdict_comes_into_the_chat(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "worse") as chat:
         await plan(chat)

@@ -69,7 +69,8 @@ class TrainScreen(Screen[None]):
         self.query_one(StatusBar).title = "Training"
         self.show()
         await self.read()
-        if self.training.state.phase in ("idle", "planned") or not self.training.state.stages:
+        state = self.training.state
+        if not self.training.running and (state.phase in ("idle", "planned") or not state.stages):
             self.action_again()
 
     def on_screen_resume(self) -> None:
