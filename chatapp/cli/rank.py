@@ -44,6 +44,7 @@ def rank(
     request = RankRequest(k, pick, limit)
     if next(prompts_to_rank(house.store(), request), None) is None:
         raise NotFound("there is nothing left to rank", "chat first: every reply of a model can be ranked")
+    house.adapter(model=house.spec())  # what cannot be used is said here: no other one stands in for it
     from chatapp.tui.app import ChatApp
 
     ranking_app = ChatApp(house, rank=request)

@@ -48,7 +48,7 @@ class ChatApp(App[None]):
         self.house = house
         self.session = SessionThread(self._make_session)
         self.problem: ChatappError | None = None
-        """Why the model of the settings cannot be used; the rest of the program works without one."""
+        """Why the model or adapter of the settings cannot be used; the rest works without them."""
         self._first_message = first_message
         self._resume = resume
         self._rank = rank
@@ -62,6 +62,8 @@ class ChatApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = house.settings.theme if house.settings.theme in self.available_themes else "chatapp-dark"
+        self._kept_theme = self.theme
+        """The one that the next start begins with."""
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._keep_theme)
@@ -153,27 +155,32 @@ class ChatApp(App[None]):
         await self.session.close(self.house.stores.close)
 
     def _make_session(self) -> Session:
-        """Runs in the session's thread. A model that cannot be used must not hide the conversations."""
+        """Runs in the session's thread. What cannot be used must not hide the conversations: the model then
+        answers without its adapter, or the guide in its place."""
+        house = self.house
         try:
-            return self.house.session()
+            return house.session()
         except ChatappError as error:
-            from chatapp.core.paths import embedded_model
-            from chatapp.engine.base import ModelSpec
+            from chatapp.library.catalogue import GUIDE
             from chatapp.session.session import Session
 
             self.problem = error
-            settings = self.house.settings
-            spec = ModelSpec(embedded_model(), "guide", settings.n_ctx, settings.threads, settings.gpu_layers)
-            return Session(self.house.stores, self.house.engine(), settings, spec)
+            try:
+                spec = house.spec()
+            except ChatappError:
+                spec = house.spec(GUIDE)
+            return Session(house.stores, house.engine(), house.settings, spec)
 
     def _keep_theme(self, _: object) -> None:
         from chatapp.library.config import set_value
 
-        if self.theme != self.house.settings.theme:
+        if self.theme != self._kept_theme:
             try:
                 set_value(self.house.paths.settings, "theme", self.theme)
             except (ChatappError, OSError) as error:
                 self.notify(str(error), severity="warning", markup=False)
+            else:
+                self._kept_theme = self.theme
 
 
 def _training_of(house: House) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from chatapp.cli.app import app
 from chatapp.cli.arguments import with_optional_value
+from chatapp.session.wiring import House
 from tests.cli.conftest import Cli
 
 
@@ -82,6 +86,18 @@ def test_rank_needs_a_terminal_and_something_to_rank(cli: Cli, monkeypatch: pyte
     monkeypatch.setattr("chatapp.cli.rank.is_terminal", lambda: True)
     assert "nothing left to rank" in cli.fails("rank", "-k", "3")
     cli.fails("rank", "--pick", "nonsense", code=2)
+
+
+@pytest.mark.parametrize("gone", ["model", "adapter"])
+def test_rank_samples_from_nothing_else(cli: Cli, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    cli.run("ask", "Well?")
+    monkeypatch.setattr("chatapp.cli.rank.is_terminal", lambda: True)
+    monkeypatch.setattr("chatapp.tui.app.ChatApp.run", lambda _: None)
+    cli.run("rank")
+    with House(cli.paths, replace(cli.house.settings, **{gone: "r9"})) as house:
+        result = CliRunner().invoke(app, ["rank"], obj=house)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 2)
+    assert f"no {gone} 'r9'\nhint: " in result.stderr
 
 
 @pytest.mark.parametrize("flag", [("-m", "other"), ("-a", "r1"), ("-s", "Be brief."), ("--resume", "last")])

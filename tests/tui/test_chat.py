@@ -6,12 +6,18 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from textual import events
 
-from chatapp.core.errors import EngineDied
+from chatapp.core.errors import EngineDied, NotFound
+from chatapp.core.paths import find_paths
+from chatapp.core.settings import Settings
 from chatapp.engine.base import Event, Request
+from chatapp.session.wiring import House
+from chatapp.tui.app import ChatApp
+from tests.engine.tiny_gguf import make_model
 
 from .conftest import Open
 
@@ -389,3 +395,17 @@ async def test_a_click_selects_and_arrows_walk(open_chat: Open) -> None:
         assert "◂ 1/4 ▸" in heading
         await chat.pilot.click(reply.heading, offset=(heading.index("▸"), 0))
         await chat.until(lambda: "◂ 2/4 ▸" in chat.shown())
+
+
+def test_what_cannot_be_used_is_left_out_and_no_more(tmp_path: Path) -> None:
+    paths = find_paths({"CHATAPP_HOME": str(tmp_path)})
+    other = str(make_model(tmp_path / "other.gguf"))
+    for settings, kept in (
+        (Settings(model=other, adapter="r9"), other),
+        (Settings(model="gone"), "guide"),
+    ):
+        with House(paths, settings) as house:
+            chat_app = ChatApp(house)
+            session = chat_app._make_session()
+            assert isinstance(chat_app.problem, NotFound)
+            assert (session.spec, session.adapter) == (house.spec(kept), None)

@@ -256,7 +256,11 @@ async def test_a_theme_is_kept(open_chat: Open, tmp_path: Path) -> None:
         await chat.write("/theme chatapp-light")
         await chat.press("enter")
         await chat.until(lambda: chat.app.theme == "chatapp-light")
-    assert load_settings(tmp_path / "config" / "config.toml", {}).theme == "chatapp-light"
+        assert load_settings(tmp_path / "config" / "config.toml", {}).theme == "chatapp-light"
+        await chat.write("/theme chatapp-dark")
+        await chat.press("enter")
+        await chat.until(lambda: chat.app.theme == "chatapp-dark")
+    assert load_settings(tmp_path / "config" / "config.toml", {}).theme == "chatapp-dark"
 
 
 async def test_the_palette_runs_a_command(open_chat: Open) -> None:
