@@ -96,9 +96,9 @@ class Session:
 
     def set_system(self, text: str) -> None:
         """Change the system prompt of this conversation from here on."""
-        self._system = text
         if self._conversation is not None:
             self.store.conversations.set_system(self._conversation, text)
+        self._system = text
 
     def open(self, conversation: int | None) -> None:
         """Go on with a conversation; None begins a new one. Errors: `NotFound`, also for a deleted one."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ class Chat:
     def store(self) -> Store:
         """A connection of the test's own on the same file."""
         return self._store
+
+    def refuse(self, table: str) -> None:
+        """From now on the database takes nothing new into `table`, as on a full disk."""
+        with closing(sqlite3.connect(self.house.paths.database)) as database:
+            for change in ("INSERT", "UPDATE"):
+                database.execute(
+                    f"CREATE TRIGGER refuse_{change} BEFORE {change} ON {table} "
+                    "BEGIN SELECT RAISE(ABORT, 'it is full'); END"
+                )
 
     async def until(self, reached: Callable[[], Any]) -> None:
         await wait_until(self.pilot, reached)

@@ -294,6 +294,15 @@ async def test_copy_delete_and_undo(open_chat: Open) -> None:
         await chat.until(lambda: chat.texts() == ["first", "alpha one"])
 
 
+async def test_walking_from_a_reply_that_was_deleted_a_moment_ago(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        reply = chat.screen.transcript.last_reply
+        chat.store.conversations.delete_message(reply.message.id)
+        await chat.screen.walk(reply, -1)
+        await chat.until(lambda: chat.texts() == ["first"])
+
+
 async def test_editing_ones_own_message_makes_a_branch_and_sends_it(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("first")

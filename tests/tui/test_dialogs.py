@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,24 @@ async def test_system_prompt_reaches_the_engine(open_chat: Open) -> None:
         await chat.send("hello")
         assert chat.engine.requests[-1].turns[0].text == "Be brief"
         assert chat.store.conversations.get(1).system == "Be brief"
+        chat.refuse("conversations")
+        await chat.write("/system Be long")
+        await chat.press("enter")
+        await chat.until(lambda: "it is full" in chat.shown())
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.until(lambda: "Be brief" in chat.shown())
+        await chat.press("escape")
+
+
+async def test_conversations_that_cannot_be_searched_say_why(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        screen = await conversations(chat, 1)
+        with closing(sqlite3.connect(chat.house.paths.database)) as database:
+            database.execute("DROP TABLE messages_fts")
+        screen.query_one(Input).value = "apples"
+        await chat.until(lambda: "database: no such table" in chat.shown())
 
 
 async def test_models_are_listed_and_a_bad_one_is_refused(open_chat: Open, tmp_path: Path) -> None:

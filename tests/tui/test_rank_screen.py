@@ -34,6 +34,10 @@ async def test_enter_never_quits(open_chat: Open) -> None:
         await chat.press("u")
         await chat.until(lambda: "1 ranked, 0 left for later, of 2" in chat.shown())
         assert "Esc quit  u undo the last" in chat.key_line()
+        chat.refuse("ranking_retractions")
+        await chat.press("u")
+        await chat.until(lambda: "it is full" in chat.shown())
+        assert "1 ranked" in chat.shown() and len(chat.store.rankings.list()) == 1
         await chat.press("escape")
         await chat.until(lambda: chat.app._exit)
 

@@ -341,6 +341,11 @@ async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
         await chat.pilot.click(next(chip for chip in chat.app.screen.query("Chip") if chip.word == "made up"))
         await chat.press("enter")
         await chat.until(lambda: only_ranking(chat).tags == ("concise", "made up"))
+        chat.refuse("ranking_events")
+        await chat.screen.ask("tags")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        await chat.press(*", tone", "enter")
+        await chat.until(lambda: "it is full" in chat.shown())
 
 
 async def test_the_engine_dies_while_alternatives_are_written(open_chat: Open) -> None:

@@ -266,8 +266,8 @@ class ChatScreen(ChatJudging):
             text = await self.app.push_screen_wait(EditScreen("System prompt", now, about, may_be_empty=True))
         if text is not None:
             wanted = text
-            await self.session.do(lambda session: session.set_system(wanted))
-            self.say("The system prompt holds from the next reply on." if wanted else "No system prompt.")
+            if await self._change(lambda session: session.set_system(wanted)):
+                self.say("The system prompt holds from the next reply on." if wanted else "No system prompt.")
 
     async def rename(self, title: str) -> None:
         current = self.snapshot.conversation if self.snapshot else None

@@ -23,9 +23,11 @@ class ChatJudging(ChatAdapting):
         if self.still_writing():
             return
 
-        def move(session: Any) -> int:
+        def move(session: Any) -> int | None:
             family = session.store.conversations.children(message.conversation, message.parent)
             ids = [each.id for each in family]
+            if message.id not in ids:
+                return None  # deleted a moment ago
             to = ids[(ids.index(message.id) + step) % len(ids)]
             session.activate(to)
             return to
@@ -114,9 +116,9 @@ class ChatJudging(ChatAdapting):
                 "Why this order", ", ".join(last.tags), ("correct", "concise", "tone", "made up", "off topic")
             )
         )
-        if line is not None and tuple(parts(line)) != last.tags:
-            await self.session.do(lambda session: session.tag(last.id, parts(line)))
-            self.say(f"Tagged: {', '.join(parts(line))}." if parts(line) else "Tags taken off.")
+        tags = last.tags if line is None else tuple(parts(line))
+        if tags != last.tags and await self._change(lambda session: session.tag(last.id, tags)):
+            self.say(f"Tagged: {', '.join(tags)}." if tags else "Tags taken off.")
         self.to_prompt()
 
     # Ranking

@@ -99,7 +99,11 @@ class ChatsScreen(ModalScreen[Left]):
     async def look(self) -> None:
         """Read the list for what stands in the line now; an older question is forgotten."""
         text = self.query_one(Input).value.strip()
-        self._found = await asyncio.wrap_future(self._pool.submit(self._read, text))
+        try:
+            self._found = await asyncio.wrap_future(self._pool.submit(self._read, text))
+        except ChatappError as error:
+            self._refuse(error)
+            return
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
@@ -182,12 +186,15 @@ class ChatsScreen(ModalScreen[Left]):
         try:
             await asyncio.wrap_future(self._pool.submit(step))  # type: ignore[arg-type]
         except ChatappError as error:
-            empty = self.query_one(".empty", Static)
-            empty.update(Content(one_line(f"{error}: {error.hint}")))
-            empty.display = True
+            self._refuse(error)
             return False
         self.look()
         return True
+
+    def _refuse(self, error: ChatappError) -> None:
+        empty = self.query_one(".empty", Static)
+        empty.update(Content(one_line(f"{error}: {error.hint}")))
+        empty.display = True
 
 
 def _described(found: Found, current: int | None, width: int) -> Content:
