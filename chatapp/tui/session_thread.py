@@ -57,7 +57,10 @@ class SessionThread:
             return await asyncio.to_thread(session.prepare)
 
     async def stream(self, request: Job[Iterator[Update]]) -> AsyncIterator[list[Update]]:
-        """Run a request to its end and give its updates as they come, several at once when they come fast."""
+        """Run a request to its end and give its updates as they come, several at once when they come fast.
+
+        One that is left before its turn has come is not run at all.
+        """
         if self._closed:
             raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
@@ -72,21 +75,25 @@ class SessionThread:
                     loop.call_soon_threadsafe(arrived.set)
                 self._drain()
 
-        running = asyncio.wrap_future(self._pool.submit(run))
+        submitted = self._pool.submit(run)
+        running = asyncio.wrap_future(submitted)
         running.add_done_callback(lambda _: arrived.set())
-        while not running.done() or inbox:
-            await arrived.wait()
-            arrived.clear()
-            if batch := [inbox.popleft() for _ in range(len(inbox))]:
-                yield batch
-            if not running.done():
-                slept = loop.time()
-                await asyncio.sleep(frame)
-                late = loop.time() - slept - frame
-                frame = min(max(_FRAME, 2 * late), _SLOWEST_FRAME)
-                if inbox:
-                    arrived.set()
-        await running
+        try:
+            while not running.done() or inbox:
+                await arrived.wait()
+                arrived.clear()
+                if batch := [inbox.popleft() for _ in range(len(inbox))]:
+                    yield batch
+                if not running.done():
+                    slept = loop.time()
+                    await asyncio.sleep(frame)
+                    late = loop.time() - slept - frame
+                    frame = min(max(_FRAME, 2 * late), _SLOWEST_FRAME)
+                    if inbox:
+                        arrived.set()
+            await running
+        finally:
+            submitted.cancel()
 
     async def idle(self) -> None:
         """Wait until the request that runs has ended and what it wrote is sealed or taken out."""

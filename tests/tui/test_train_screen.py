@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from chatapp.core.types import Adapter
+from chatapp.engine.base import Request
+from chatapp.tui.screens.changes import ChangesScreen
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.screens.quit import QuitScreen
 from chatapp.tui.screens.train import TrainScreen
@@ -246,6 +248,30 @@ async def test_the_demo_trains_nothing(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.press("ctrl+t")
         await shows(chat, "The demo has no model that could be trained")
+
+
+async def test_leaving_what_changed_leaves_the_reply_that_is_written(open_chat: Open, tmp_path: Path) -> None:
+    def script(request: Request, *_: int) -> str:
+        return "word " * 150 if request.turns[-1].text == "much" else "little"
+
+    async with opened(open_chat, tmp_path, "good", script=script, pace=0.03) as chat:
+        register(chat, "r1")
+        await chat.send("hello")
+        await plan(chat)
+        await chat.press("enter")
+        await shows(chat, "r1 is better than the base")
+        await chat.press("escape")
+        await chat.write("much")
+        await chat.press("enter")
+        await chat.until(lambda: "word word" in chat.shown())
+        await chat.press("ctrl+t", "d")
+        await chat.until(lambda: isinstance(chat.app.screen, ChangesScreen))
+        await chat.until(lambda: chat.app.screen.query(".sides"))
+        await chat.press("escape", "escape")
+        await chat.settled()
+        assert chat.texts()[-1] == "word " * 150
+        await chat.app.session.idle()
+        assert len(chat.engine.requests) == 2
 
 
 async def test_what_changed_shows_both_sides(open_chat: Open, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -25,6 +26,7 @@ from chatapp.tui.widgets.status import StatusBar
 if TYPE_CHECKING:
     from chatapp.engine.base import AdapterSpec
     from chatapp.session.session import Session
+    from chatapp.session.updates import Update
     from chatapp.session.wiring import House
 
 
@@ -48,6 +50,7 @@ class ChangesScreen(Screen[None]):
         self._adapter = adapter
         self._texts: dict[tuple[int, int], str] = {}
         self._writing = False
+        """Whether what the session writes now is for this screen."""
 
     def compose(self) -> ComposeResult:
         yield StatusBar()
@@ -62,7 +65,6 @@ class ChangesScreen(Screen[None]):
     @work
     async def read(self) -> None:
         """Sample the replies and show them as they come."""
-        self._writing = True
         notice = self.query_one(Notice)
         try:
             names, adapters, prompts = await self.session.do(self._sides)
@@ -70,7 +72,12 @@ class ChangesScreen(Screen[None]):
                 notice.say("There is no stored prompt to compare replies to yet.")
                 return
             await self._lay_out(names, prompts)
-            async for batch in self.session.stream(lambda session: session.rehearse(prompts, adapters)):
+
+            def rehearse(session: Session) -> Iterator[Update]:
+                self._writing = True  # a reply of the chat that was written until now is not this screen's
+                return session.rehearse(prompts, adapters)
+
+            async for batch in self.session.stream(rehearse):
                 self._take([each for each in batch if isinstance(each, Rehearsed)])
         except ChatappError as error:
             notice.say(f"{error}: {error.hint}", error=True)
