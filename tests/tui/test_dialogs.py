@@ -16,6 +16,7 @@ from chatapp.tui.screens.edit import EditScreen, LineScreen
 from chatapp.tui.screens.help import HelpScreen
 from chatapp.tui.screens.models import ModelsScreen
 from chatapp.tui.widgets.composer import Composer
+from tests.engine.tiny_gguf import make_model
 
 from .conftest import Chat, Open
 
@@ -179,6 +180,23 @@ async def test_models_are_listed_and_a_bad_one_is_refused(open_chat: Open, tmp_p
         await chat.pilot.pause()
         await chat.press("enter")
         await chat.until(lambda: "broken cannot be used" in chat.shown())
+
+
+async def test_a_model_answers_under_its_name_where_settings_cannot_be_written(
+    open_chat: Open, tmp_path: Path
+) -> None:
+    models = tmp_path / "data" / "models"
+    models.mkdir(parents=True)
+    make_model(models / "other.gguf")
+    config = tmp_path / "config" / "config.toml"
+    config.parent.mkdir()
+    config.write_text("broken")
+    async with open_chat() as chat:
+        await chat.write("/model other")
+        await chat.press("enter")
+        await chat.until(lambda: "is not valid TOML" in " ".join(chat.shown().split()))
+        assert "guide" not in chat.screen.status.model
+        assert chat.engine.info is not None and chat.engine.info.name == str(models / "other.gguf")
 
 
 async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:

@@ -246,14 +246,19 @@ class ChatScreen(ChatJudging):
             spec = self.house.spec(str(entry.path) if not entry.embedded else entry.name)
             adapter = await self.session.do(lambda _: self.house.adapter("active", spec))
             await self.session.do(lambda session: session.use(spec, adapter))
-            self.house.catalogue.use(spec.name if entry.embedded else str(entry.path))
         except ChatappError as error:
             self.complain(error)
             return
         self._info = None
         self.status.model = one_line(spec.name, 40)
         await self.show_path()
-        if await self.load():
+        if not await self.load():
+            return
+        try:
+            self.house.catalogue.use(spec.name if entry.embedded else str(entry.path))
+        except ChatappError as error:
+            self.complain(error)
+        else:
             self.say(f"{one_line(spec.name, 40)} answers from now on.")
 
     @work(group="system")
