@@ -4,6 +4,7 @@ programs."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,8 +84,8 @@ def compare(
         )
     elif wins is not None and wins["rankings"]:
         say(
-            f"In your rankings {names[0]} beats {names[1]} in {wins['wins']} of {wins['rankings']}"
-            f" ({wins['ties']} tied): {wins['share']:.0%} [{wins['low']:.0%}, {wins['high']:.0%}]"
+            f"In your rankings {names[0]} {wins_in_words(wins)}: "
+            f"won {wins['share']:.0%} [{wins['low']:.0%}, {wins['high']:.0%}]"
         )
     else:
         say(f"No ranking of yours holds replies of {names[0]} and of {names[1]} yet.")
@@ -173,6 +174,14 @@ def wins_as_json(house: House, a: str | None, b: str | None) -> dict[str, Any]:
         "low": low,
         "high": high,
     }
+
+
+def wins_in_words(said: Mapping[str, Any]) -> str:
+    """What `wins_as_json` gives: `loses to r1 in 15 of 17`."""
+    from chatapp.core.types import Wins
+    from chatapp.preferences.wins import in_words
+
+    return in_words(Wins(said["wins"], said["losses"], said["ties"]), said["against"])
 
 
 def export(

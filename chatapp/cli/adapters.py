@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatapp.cli.adapter_files import compare, export, merge, wins_as_json
+from chatapp.cli.adapter_files import compare, export, merge, wins_as_json, wins_in_words
 from chatapp.cli.arguments import ModelOption, house_of
 from chatapp.cli.output import bytes_in_words, iso, moment, note, say, say_json, say_table
 from chatapp.core.errors import NotFound, UsageError
@@ -257,11 +257,8 @@ def _lines(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield "from", "base"
             case {"value": shown, "low": low, "high": high, "n": n}:
                 yield key, f"{shown:.3f} [{low:.3f}, {high:.3f}] of {n}"
-            case {"against": other, "rankings": n, "wins": won, "ties": ties, "share": part} if (
-                part is not None
-            ):
-                interval = f"{part:.3f} [{said[key]['low']:.3f}, {said[key]['high']:.3f}]"
-                yield "your rankings", f"beats {other} in {won} of {n}, {ties} tied: {interval}"
+            case {"rankings": n, "share": part, "low": low, "high": high} if n:
+                yield "your rankings", f"{wins_in_words(value)}: won {part:.3f} [{low:.3f}, {high:.3f}]"
             case {"against": other, "rankings": 0}:
                 yield "your rankings", f"none holds replies of this one and of {other} yet"
             case dict() if key == "evaluation":

@@ -96,7 +96,10 @@ def test_show_has_every_figure_with_its_interval(cli: Cli) -> None:
     rank(cli, "r1", None)
     shown = cli.run("adapters", "show", "r1")
     assert "wins:             0.630 [0.550, 0.700] of 200\n" in shown
-    assert "your rankings:    beats base in 1 of 1, 0 tied: 1.000 [0.207, 1.000]\n" in shown
+    assert "your rankings:    beats base in 1 of 1: won 1.000 [0.207, 1.000]\n" in shown
+    for _ in range(2):
+        rank(cli, None, "r1")
+    assert "your rankings:    loses to base in 2 of 3: won 0.333 [" in cli.run("adapters", "show", "r1")
     assert "tuned:            words 8.25, short 0\n" in shown
     assert "preference" not in shown
     assert cli.json("adapters", "show", "r1")["settings"] == {"seed": 3}
@@ -204,8 +207,12 @@ def test_compare_asks_both_the_same(telling: Cli) -> None:
     shown = telling.run("adapters", "compare", "r2", "--prompt", "Hi", "--prompt", "Bye", "--seed", "5")
     assert shown == (
         "> Hi\nr2: r2 5\nr1: r1 5\n\n> Bye\nr2: r2 5\nr1: r1 5\n\n"
-        "In your rankings r2 beats r1 in 1 of 1 (0 tied): 100% [21%, 100%]\n"
+        "In your rankings r2 beats r1 in 1 of 1: won 100% [21%, 100%]\n"
     )
+    for _ in range(2):
+        rank(telling, "r1", "r2")
+    lost = telling.run("adapters", "compare", "r2", "--prompt", "Hi")
+    assert "In your rankings r2 loses to r1 in 2 of 3: won 33% [" in lost
     told = telling.json("adapters", "compare", "r1", "--prompt", "Hi")
     assert (told["a"], told["b"], told["prompts"]) == (
         "r1",

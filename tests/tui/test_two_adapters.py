@@ -7,6 +7,8 @@ import pytest
 from chatapp.core.settings import Settings
 from chatapp.core.types import Adapter, Wins
 from chatapp.engine.base import Request
+from chatapp.session.adapters import Round
+from chatapp.tui.screens.adapters import AdaptersScreen
 
 from .conftest import Chat, Open
 
@@ -71,3 +73,13 @@ async def test_enter_before_the_second_has_begun_ranks_what_is_there(open_chat: 
             [{kept.reply, begun.reply}] if tie else [{kept.reply}, {begun.reply}]
         )
         assert set(ranking.shown) == {kept.reply, begun.reply}
+
+
+async def test_the_list_tells_why_one_was_refused_and_who_won(open_chat: Open) -> None:
+    refused = Adapter(
+        "r2", "dpo", "guide", "0" * 64, "r1", 0.0, False, "older dialogues got worse: 1.21", "run", "data"
+    )
+    async with open_chat() as chat:
+        chat.app.push_screen(AdaptersScreen([Round(refused, False, Wins(2, 15, 0))], None))
+        await chat.until(lambda: "older dialogues got worse: 1.21" in " ".join(chat.shown().split()))
+        assert "loses to r1 in 15 of 17" in " ".join(chat.shown().replace("│", " ").split())

@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from chatapp.core.sanitize import one_line
+from chatapp.preferences.wins import in_words
 from chatapp.session.adapters import Round
 from chatapp.session.verdict import in_short
 from chatapp.tui.widgets.keybar import KeyBar
@@ -90,11 +91,12 @@ def _described(each: Round, used: bool) -> Content:
     adapter, wins = each.adapter, each.wins
     parent = adapter.parent or "the base"
     about = [one_line(adapter.method, 30), f"from {parent}"]
-    about.append(in_short(adapter.evaluation) if adapter.accepted else "no better than what it began from")
+    about.append(
+        in_short(adapter.evaluation) if adapter.accepted else f"refused: {one_line(adapter.reason, 100)}"
+    )
     if wins.rankings:
-        about.append(f"beats {parent} in {wins.a} of {wins.rankings} rankings of yours")
-    line = _line(adapter.name, used, " · ".join(part for part in about if part))
-    return line
+        about.append(f"your rankings: {in_words(wins, parent)}")
+    return _line(adapter.name, used, " · ".join(part for part in about if part))
 
 
 def _base(used: bool) -> Content:
