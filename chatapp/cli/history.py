@@ -178,17 +178,21 @@ def export(
       chatapp history export -o all.jsonl
       chatapp history export last --format markdown
     """
-    from chatapp.cli.history_files import as_jsonl, as_markdown, write_file
+    from chatapp.cli.history_files import as_jsonl
+    from chatapp.session.conversation_file import as_markdown, write_file
 
     house = house_of(ctx)
     store = house.store()
     chosen = [conversation_of(house, each) for each in which] if which else store.conversations.list()[::-1]
-    written = as_jsonl(store, chosen) if format == "jsonl" else as_markdown(store, chosen)
+    if format == "jsonl":
+        written = as_jsonl(store, chosen)
+    else:
+        written = (as_markdown(each.title, store.conversations.path(each.id)) + "\n" for each in chosen)
     if out is None or str(out) == "-":
         for text in written:
             say(text, end="")
         return
-    write_file(expanded(out), written)
+    write_file(expanded(out), written, "choose another file with --out")
     note(f"wrote {len(chosen)} conversations to {out}")
 
 

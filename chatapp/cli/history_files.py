@@ -1,16 +1,15 @@
-"""Conversations as files: jsonl that can be read in again, and Markdown to read."""
+"""Conversations as jsonl, which can be read in again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from chatapp.core.errors import ChatappError, FormatError
 from chatapp.core.sanitize import one_line
 from chatapp.core.types import Conversation
-from chatapp.core.whole_file import whole_file
 from chatapp.store.database import Store
 
 _LONGEST_LINE = 256 << 20
@@ -21,28 +20,6 @@ def as_jsonl(store: Store, conversations: Sequence[Conversation]) -> Iterator[st
     """One line for each conversation, with all of its branches."""
     for each in conversations:
         yield json.dumps(store.archive.record(each.id)) + "\n"
-
-
-def as_markdown(store: Store, conversations: Sequence[Conversation]) -> Iterator[str]:
-    """What a reader sees of each conversation: its active path."""
-    for each in conversations:
-        yield f"# {one_line(each.title) or 'Untitled'}\n\n"
-        for message in store.conversations.path(each.id):
-            name = {"user": "You", "system": "System", "assistant": "Reply"}[message.role]
-            if message.provenance is not None:
-                name = one_line(message.provenance.model)
-            yield f"## {name}\n\n{message.text.strip()}\n\n"
-
-
-def write_file(file: Path, parts: Iterable[str]) -> None:
-    """Write a file for its owner alone, there once it is complete. Errors: `ChatappError`."""
-    try:
-        with whole_file(file) as part, part.open("w", encoding="utf-8") as out:
-            out.writelines(parts)
-    except OSError as error:
-        raise ChatappError(
-            f"cannot write {file}: {error.strerror}", "choose another file with --out"
-        ) from error
 
 
 def read_jsonl(store: Store, file: Path) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_export_to_standard_output_is_safe_and_readable_again(cli: Cli, tmp_path
     assert "\x1b" not in out
     assert json.loads(out)["messages"][1]["text"] == "\x1b[2J\u202e wiped"
     markdown = cli.run("history", "export", "--format", "markdown")
-    assert markdown.startswith("# one\n\n## You\n\none\n\n## guide\n\n")
+    assert markdown.startswith("# one\n\n## You\n\none\n\n## Guide\n\n")
     assert "\x1b" not in markdown
 
 

@@ -217,6 +217,9 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
         await chat.press("enter")
         await chat.until(file.exists)
         assert file.read_text() == "# fruit\n\n## You\n\napples\n\n## Guide\n\nalpha one\n"
+        assert file.stat().st_mode & 0o777 == 0o600
+        await chat.screen.export(f"{tmp_path}/\0")
+        await chat.until(lambda: "null byte" in " ".join(chat.shown().split()))
         await chat.write(f"/export {file}")
         await chat.press("enter")
         await chat.until(lambda: "File exists" in " ".join(chat.shown().split()))

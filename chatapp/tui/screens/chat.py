@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.widgets import TextArea
 
 from chatapp.core.errors import ChatappError
+from chatapp.core.paths import expanded
 from chatapp.core.sanitize import one_line
 from chatapp.tui.commands import Command, parse
 from chatapp.tui.screens.chat_judging import ChatJudging
@@ -284,16 +285,20 @@ class ChatScreen(ChatJudging):
         await self._change(lambda session: session.store.conversations.rename(current.id, title))
 
     async def export(self, file: str) -> None:
-        from chatapp.tui.export import write_markdown
+        from chatapp.session.conversation_file import as_markdown, write_file
 
         current = self.snapshot
         if current is None or current.conversation is None or not file:
             self.say("Write the file after it: /export FILE")
             return
+        path = expanded(file)
+        shown = as_markdown(current.conversation.title, [each.message for each in current.items])
         try:
-            self.say(f"Written to {write_markdown(file, current)}.")
-        except OSError as error:
-            self.say(f"{file} cannot be written: {error.strerror}", error=True)
+            write_file(path, [shown], "name another file: /export FILE", new=True)
+        except ChatappError as error:
+            self.complain(error)
+        else:
+            self.say(f"Written to {path}.")
 
     def choose_theme(self, name: str) -> None:
         if not name:

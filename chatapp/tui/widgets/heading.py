@@ -13,11 +13,13 @@ from textual.style import Style
 from textual.widget import Widget
 
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Message
 from chatapp.preferences.keys import ordinal
+from chatapp.session.conversation_file import author
 from chatapp.tui.cells import cut
 from chatapp.tui.snapshot import Item
 
+WIDEST_NAME = 28
+"""Cells."""
 _THUMBS = {1: "+1", -1: "−1"}
 
 
@@ -28,21 +30,6 @@ def clock(created: float, now: datetime | None = None) -> str:
     if then.date() == today.date():
         return f"{then:%H:%M}"
     return f"{then.day} {then:%b %H:%M}" if then.year == today.year else f"{then.day} {then:%b %Y}"
-
-
-def author(message: Message) -> str:
-    """The name that stands above a message."""
-    if message.role != "assistant":
-        return "You" if message.role == "user" else "System"
-    if message.provenance is None:
-        return "Reply"
-    return shown_name(message.provenance.model)
-
-
-def shown_name(model: str) -> str:
-    """A model's name above what it writes."""
-    name = cut(model, 28)
-    return name.capitalize() if name == "guide" else name
 
 
 class Heading(Widget):
@@ -81,7 +68,9 @@ class Heading(Widget):
             return Content()
         message = item.message
         own = message.role != "assistant"
-        name = Content.styled(author(message), self._style("heading--own" if own else "heading--name"))
+        name = Content.styled(
+            cut(author(message), WIDEST_NAME), self._style("heading--own" if own else "heading--name")
+        )
         if message.origin == "edit":
             name += Content("  as you would say it" if self.size.width > 60 else "  edited")
         elif message.origin == "import":

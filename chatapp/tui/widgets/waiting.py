@@ -8,7 +8,9 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from chatapp.tui.widgets.heading import shown_name
+from chatapp.session.conversation_file import shown_name
+from chatapp.tui.cells import cut
+from chatapp.tui.widgets.heading import WIDEST_NAME
 
 
 class Waiting(Widget):
@@ -27,7 +29,7 @@ class Waiting(Widget):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._model = shown_name(name)
+        self._model = cut(shown_name(name), WIDEST_NAME)
         self._since = time.monotonic()
 
     def on_mount(self) -> None:
