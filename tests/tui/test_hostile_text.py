@@ -129,7 +129,11 @@ async def test_search_with_quotes_and_signs(open_chat: Open) -> None:
         await chat.send("camera")
         await chat.press("ctrl+s")
         await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen))
-        for text in ('"chee', "(", "AND", "*", "[/"):
-            chat.app.screen.query_one(Input).value = text
-            await chat.settled()
-            assert isinstance(chat.app.screen, ChatsScreen)
+        screen = chat.app.screen
+        assert isinstance(screen, ChatsScreen)
+        found = {'"chee': 1, "*": 0, "(": 1, "[/": 0, "AND": 1, '"*': 0}
+        for text, number in found.items():
+            screen.query_one(Input).value = text
+            await chat.drained()
+            await chat.until(lambda: not any(each.group == "look" for each in chat.app.workers))
+            assert (text, len(screen._found)) == (text, number)
