@@ -24,11 +24,6 @@ _LITTLE_SPACE = 500_000_000
 """Bytes; below this a conversation still fits, a model does not."""
 _NO_SPACE = 20_000_000
 _FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-_REBUILD = (
-    f"on x86, this builds llama.cpp without the kernels that crash: CMAKE_ARGS=\"-DCMAKE_C_FLAGS='{_FLAGS}' "
-    f"-DCMAKE_CXX_FLAGS='{_FLAGS}'\" pip install --force-reinstall --no-deps --no-binary llama-cpp-python "
-    "llama-cpp-python==0.3.36"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +202,15 @@ def _training(house: House) -> Iterator[Check]:
     yield Check("training", "ok", ", ".join(versions))
 
 
+def _how_to_rebuild() -> str:
+    version = importlib.metadata.version("llama-cpp-python").partition("+")[0]
+    return (
+        "on x86, this builds llama.cpp without the kernels that crash: "
+        f"CMAKE_ARGS=\"-DCMAKE_C_FLAGS='{_FLAGS}' -DCMAKE_CXX_FLAGS='{_FLAGS}'\" pip install "
+        f"--force-reinstall --no-deps --no-binary llama-cpp-python llama-cpp-python=={version}"
+    )
+
+
 def _findings(house: House) -> Iterator[Check]:
     """What earlier loads found out about this machine with this build of llama.cpp."""
     from chatapp.engine import probe
@@ -218,7 +222,7 @@ def _findings(house: House) -> Iterator[Check]:
         if each.extra_buffers:
             yield Check(name, "ok", "work")
         else:
-            yield Check(name, "note", f"crash here and are off ({each.reason})", _REBUILD)
+            yield Check(name, "note", f"crash here and are off ({each.reason})", _how_to_rebuild())
 
 
 _CHECKS: dict[str, Callable[[House], Iterator[Check]]] = {

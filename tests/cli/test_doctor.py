@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_doctor_says_how_to_build_llama_cpp_where_its_kernels_crash(cli: Cli) ->
     out = cli._invoke(("doctor",), None).stdout
     assert "note   fast kernels, Q4_K_M: crash here and are off (the engine was killed (SIGSEGV))" in out
     assert "CMAKE_ARGS=" in out
+    assert f"llama-cpp-python=={importlib.metadata.version('llama-cpp-python')}" in out
 
 
 @pytest.mark.parametrize(
