@@ -8,19 +8,8 @@ from contextlib import contextmanager
 from chatapp.cli.output import note
 from chatapp.core.duration import time_left
 from chatapp.core.sanitize import one_line
-from chatapp.training.progress import Listener, Progress
+from chatapp.training.progress import Listener, Progress, title_of
 
-TITLES = {
-    "sft": "edits (SFT)",
-    "reward": "reward model",
-    "dpo": "preference (DPO)",
-    "rloo": "preference (RLOO)",
-    "ppo": "preference (PPO)",
-    "check": "check: reward models",
-    "judge": "check: its judge",
-    "evaluate": "check",
-    "parity": "check",
-}
 _SHOWN = ("loss", "reward", "kl", "accuracy")
 _LINES = 4
 """About so many lines for a stage where no bar can be drawn."""
@@ -47,13 +36,13 @@ def bars() -> Iterator[Listener]:
 
         def listen(event: Progress) -> None:
             nonlocal now
-            title = TITLES.get(event.stage, event.stage)
+            title = title_of(event.stage)
             if not event.steps:
                 shown.console.print(Text(one_line(_said(event), 400)))
                 return
             begins_anew = event.stage in tasks and (event.step == 1 or now != event.stage)
             if event.stage not in tasks or begins_anew:
-                tasks[event.stage] = shown.add_task(f"{title:<17}", total=event.steps, left="", figures="")
+                tasks[event.stage] = shown.add_task(f"{title:<18}", total=event.steps, left="", figures="")
             now = event.stage
             shown.update(
                 tasks[event.stage],
@@ -72,7 +61,7 @@ def lines() -> Listener:
         if not event.steps:
             note(_said(event))
         elif event.step == event.steps or event.step % max(1, event.steps // _LINES) == 0:
-            title = TITLES.get(event.stage, event.stage)
+            title = title_of(event.stage)
             parts = [f"{title}: step {event.step} of {event.steps}", _figures(event)]
             if event.step < event.steps:
                 parts.append(time_left(event.seconds_left))
@@ -83,7 +72,7 @@ def lines() -> Listener:
 
 def _said(event: Progress) -> str:
     """A note; those of the plan are sentences of their own."""
-    title = TITLES.get(event.stage, event.stage)
+    title = title_of(event.stage)
     return event.note if event.stage in ("plan", "begin") else f"{title}: {event.note}"
 
 

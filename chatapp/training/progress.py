@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TextIO
 
+from chatapp.core.sanitize import one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -23,6 +25,24 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+
+
+_TITLES = {
+    "sft": "edits (SFT)",
+    "reward": "reward model",
+    "dpo": "preference (DPO)",
+    "rloo": "preference (RLOO)",
+    "ppo": "preference (PPO)",
+    "check": "reward check",
+    "judge": "reward judges",
+    "evaluate": "check",
+    "parity": "engine check",
+}
+
+
+def title_of(stage: str) -> str:
+    """What a stage is called, terminal-safe and at most 18 characters long."""
+    return _TITLES.get(stage) or one_line(stage, 18)
 
 
 def silent(_: Progress) -> None:

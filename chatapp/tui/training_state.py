@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from chatapp.core.duration import time_left
-from chatapp.core.sanitize import one_line
 from chatapp.session.verdict import in_words
 from chatapp.training.progress import Progress
 
@@ -16,22 +15,6 @@ Phase = Literal["idle", "planning", "planned", "running", "stopping", "stopped",
 
 CURVES = ("loss", "reward", "kl", "accuracy")
 """The metrics that are drawn, in this order."""
-_TITLES = {
-    "sft": "edits (SFT)",
-    "reward": "reward model",
-    "dpo": "preference (DPO)",
-    "rloo": "preference (RLOO)",
-    "ppo": "preference (PPO)",
-    "evaluate": "check",
-    "check": "reward, checked",
-    "judge": "reward of judges",
-    "parity": "same in the engine",
-}
-
-
-def title_of(stage: str) -> str:
-    """What a stage is called on the screen, terminal-safe."""
-    return _TITLES.get(stage) or one_line(stage, 18)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widgets import Sparkline, Static
 
 from chatapp.core.sanitize import one_line
-from chatapp.tui.training_state import CURVES, StageState, TrainingState, title_of
+from chatapp.training.progress import title_of
+from chatapp.tui.training_state import CURVES, StageState, TrainingState
 
 _TITLE = 19
 _FEWEST = 8
