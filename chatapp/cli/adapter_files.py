@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatapp.cli.arguments import ModelOption, house_of
-from chatapp.cli.output import bytes_in_words, note, say, say_json
+from chatapp.cli.output import note, say, say_json
 from chatapp.core.errors import NotFound, UsageError
 from chatapp.core.paths import expanded
+from chatapp.core.size import bytes_in_words
 
 if TYPE_CHECKING:
     from chatapp.core.types import Turn

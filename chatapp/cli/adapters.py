@@ -9,8 +9,9 @@ import typer
 
 from chatapp.cli.adapter_files import compare, export, merge, wins_as_json, wins_in_words
 from chatapp.cli.arguments import ModelOption, house_of
-from chatapp.cli.output import bytes_in_words, iso, moment, note, say, say_json, say_table
+from chatapp.cli.output import iso, moment, note, say, say_json, say_table
 from chatapp.core.errors import NotFound, UsageError
+from chatapp.core.size import bytes_in_words
 
 if TYPE_CHECKING:
     from chatapp.core.types import Adapter

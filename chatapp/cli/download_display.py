@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatapp.cli.output import bytes_in_words, note
+from chatapp.cli.output import note
 from chatapp.core.duration import time_left
+from chatapp.core.size import bytes_in_words
 from chatapp.library.download import Listener
 
 _LINES = 10

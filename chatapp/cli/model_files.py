@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatapp.cli.arguments import house_of
-from chatapp.cli.output import bytes_in_words, note, say_json, say_table
+from chatapp.cli.output import note, say_json, say_table
 from chatapp.core.errors import ChatappError, ModelError
 from chatapp.core.paths import expanded
+from chatapp.core.size import bytes_in_words
 
 if TYPE_CHECKING:
     from chatapp.engine.gguf import GgufHeader

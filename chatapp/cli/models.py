@@ -9,7 +9,8 @@ import typer
 
 from chatapp.cli.arguments import house_of
 from chatapp.cli.model_files import discover, file_to_add, pull, remove
-from chatapp.cli.output import bytes_in_words, note, say, say_json, say_table
+from chatapp.cli.output import note, say, say_json, say_table
+from chatapp.core.size import bytes_in_words
 
 if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry

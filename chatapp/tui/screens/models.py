@@ -13,17 +13,10 @@ from textual.widgets.option_list import Option
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
+from chatapp.core.size import bytes_in_words
 from chatapp.library.catalogue import Catalogue, CatalogueEntry
 from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.line import Line
-
-
-def size_text(size: int) -> str:
-    """`9.4 MB`; decimal units, as file sizes are told."""
-    for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"
 
 
 class ModelsScreen(ModalScreen[CatalogueEntry | None]):
@@ -116,7 +109,7 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
 
 def _described(entry: CatalogueEntry, current: str) -> Content:
     mark = "● " if entry.name == current else "  "
-    about = [size_text(entry.size)] if entry.size else []
+    about = [bytes_in_words(entry.size)] if entry.size else []
     if entry.embedded:
         about.append("came with the program")
     if entry.header is not None:
