@@ -148,7 +148,8 @@ class Session:
         if self._conversation is None:
             title = one_line(text, _TITLE)
             self._conversation = conversations.create(title=title, system=self._system).id
-        conversations.require_open(self._conversation)
+        else:
+            conversations.require_open(self._conversation)
         path = self.path()
         parent = path[-1].id if path else None
         return conversations.add(self._conversation, parent, "user", text, "typed")

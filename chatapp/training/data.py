@@ -173,7 +173,7 @@ def _said(group: Group) -> str:
     """The same for two groups that say the same of the same texts."""
     order = [sorted(group.replies[place].text for place in tier) for tier in group.tiers]
     written = None if group.demonstration is None else group.replies[group.demonstration].text
-    texts = sorted((each.text, each.thumb or 0) for each in group.replies)
+    texts = sorted((each.text, each.thumb) for each in group.replies)
     return repr((group.prompt, texts, order, group.all_bad, written))
 
 

@@ -62,10 +62,7 @@ def bootstrap(
     source = random.Random(seed)
     drawn = [statistic(source.choices(units, k=len(units))) for _ in range(draws)]
     found = sorted(each for each in drawn if not math.isnan(each))
-    last = len(found) - 1
-    return Figure(
-        value, found[int(0.025 * len(found))], found[min(last, int(0.975 * len(found)))], len(units)
-    )
+    return Figure(value, found[int(0.025 * len(found))], found[int(0.975 * len(found))], len(units))
 
 
 def jackknife(

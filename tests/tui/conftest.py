@@ -98,6 +98,12 @@ class Chat:
         await self.until(lambda: not any(view.streaming for view in self.screen.transcript.views))
         await self.settled()
 
+    async def begin(self, text: str) -> None:
+        """Send the first prompt and wait for the first words of its reply."""
+        await self.write(text)
+        await self.press("enter")
+        await self.until(lambda: len(self.texts()) == 2 and self.texts()[1])
+
     async def settled(self) -> None:
         """Nothing that was asked of the session is still going on."""
         await self.until(lambda: not self.screen.writing)

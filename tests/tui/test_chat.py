@@ -137,9 +137,7 @@ async def test_ctrl_c_copies_the_selection_in_the_prompt(open_chat: Open) -> Non
 async def test_prompt_is_kept_while_a_reply_is_being_written(open_chat: Open) -> None:
     words = " ".join(f"word{n}" for n in range(400))
     async with open_chat(script=[words], pace=0.01) as chat:
-        await chat.write("go")
-        await chat.press("enter")
-        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await chat.begin("go")
         await chat.write("next")
         await chat.press("enter")
         assert chat.screen.composer.text == "next"
@@ -319,9 +317,7 @@ async def test_editing_ones_own_message_makes_a_branch_and_sends_it(open_chat: O
 async def test_nothing_is_edited_while_a_reply_is_being_written(open_chat: Open) -> None:
     words = " ".join(f"word{n}" for n in range(400))
     async with open_chat(script=[words], pace=0.01) as chat:
-        await chat.write("go")
-        await chat.press("enter")
-        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await chat.begin("go")
         await chat.press("up", "up", "e")
         await chat.until(lambda: "Esc stops it" in chat.shown())
         assert chat.app.screen is chat.screen

@@ -129,9 +129,7 @@ async def test_the_same_conversation_is_deleted_once(open_chat: Open) -> None:
 
 async def test_conversations_open_while_a_reply_is_being_written(open_chat: Open) -> None:
     async with open_chat(script=["word " * 300], pace=0.01) as chat:
-        await chat.write("go")
-        await chat.press("enter")
-        await chat.until(lambda: len(chat.texts()) == 2 and chat.texts()[1])
+        await chat.begin("go")
         await conversations(chat, 1)
         assert chat.screen.writing
         await chat.press("escape", "escape")

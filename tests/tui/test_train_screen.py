@@ -59,6 +59,15 @@ async def started(chat: Chat, step: int = 3) -> None:
     await shows(chat, f"{step}/6")
 
 
+async def trained(chat: Chat, prompt: str) -> None:
+    """Ask something, train, and see that r1 is better."""
+    register(chat, "r1")
+    await chat.send(prompt)
+    await plan(chat)
+    await chat.press("enter")
+    await shows(chat, "r1 is better than the base")
+
+
 def register(chat: Chat, *names: str) -> None:
     """As a training does at its end: the adapter is known to the store."""
     for at, name in enumerate(names):
@@ -255,11 +264,7 @@ async def test_leaving_what_changed_leaves_the_reply_that_is_written(open_chat: 
         return "word " * 150 if request.turns[-1].text == "much" else "little"
 
     async with opened(open_chat, tmp_path, "good", script=script, pace=0.03) as chat:
-        register(chat, "r1")
-        await chat.send("hello")
-        await plan(chat)
-        await chat.press("enter")
-        await shows(chat, "r1 is better than the base")
+        await trained(chat, "hello")
         await chat.press("escape")
         await chat.write("much")
         await chat.press("enter")
@@ -276,11 +281,7 @@ async def test_leaving_what_changed_leaves_the_reply_that_is_written(open_chat: 
 
 async def test_what_changed_shows_both_sides(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "good") as chat:
-        register(chat, "r1")
-        await chat.send("where to eat?")
-        await plan(chat)
-        await chat.press("enter")
-        await shows(chat, "r1 is better than the base")
+        await trained(chat, "where to eat?")
         await chat.press("d")
         await shows(chat, "where to eat?")
         await chat.until(lambda: "base" in chat.lines() or "bravo two" in chat.shown())
