@@ -210,6 +210,7 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
         assert chat.screen.composer.text == "/rename"
         await chat.press("space", *"fruit", "enter")
         await chat.until(lambda: chat.store.conversations.get(1).title == "fruit")
+        await chat.until(lambda: chat.screen.snapshot.conversation.title == "fruit")  # shown as well
         file = tmp_path / "out.md"
         await chat.write(f"/export {file}")
         await chat.press("enter")
