@@ -17,7 +17,7 @@ from chatapp.core.types import Group
 from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.preferences.wins import wilson
 from chatapp.session.learned_from import unlearned
-from chatapp.session.round_data import groups_of, mix_of, openings, unranked_prompts
+from chatapp.session.round_data import groups_of, longest, mix_of, openings, unranked_prompts
 from chatapp.session.round_result import json_safe
 from chatapp.session.run_folder import Dialogue
 from chatapp.training import evaluate
@@ -142,7 +142,6 @@ class Evaluation:
 
     def _judgements(self) -> tuple[Side, tuple[str, ...]]:
         self._load()
-        limit = min(512, self._engine.info.n_ctx if self._engine.info else 512)
         if self._groups is None:
             return self._own().held_out, ()
         names = [each.name for each in (self._adapter, self._against) if each is not None]
@@ -153,7 +152,7 @@ class Evaluation:
         if fresh.unknown:
             unknown = ", ".join(fresh.unknown)
             notes += (f"what {unknown} learned from is not known here: it may be among these",)
-        return build(fresh.groups, self._engine, max_tokens=limit, share=0.0).train, notes
+        return build(fresh.groups, self._engine, max_tokens=longest(self._engine), share=0.0).train, notes
 
     def _own(self) -> Data:
         if self._data is None:
@@ -208,11 +207,12 @@ class Evaluation:
         settings, data = Settings(), self._own()
         unranked = unranked_prompts(self._house.store(), self._house.store().groups.list())
         mix, untouched = self._dialogues()
+        limit = longest(self._engine)
         own = [*data.held_out.prompts, *(self._engine.encode(each).ids for each in unranked)]
         found = dict.fromkeys(
             each
-            for each in (*own, *openings(conversation_rows([*untouched, *mix], self._engine)))
-            if len(each) <= 512
+            for each in (*own, *openings(conversation_rows([*untouched, *mix], self._engine, limit)))
+            if len(each) < limit
         )
         return list(found)[: settings.evaluate_prompts]
 
@@ -228,7 +228,7 @@ class Evaluation:
 
     def _perplexity(self) -> Report:
         _, untouched = self._dialogues()
-        rows = conversation_rows(untouched, self._engine)
+        rows = conversation_rows(untouched, self._engine, longest(self._engine))
         ours, theirs = (self._losses(each, rows) for each in (self._adapter, self._against))
         figures = {
             "perplexity": {

@@ -17,6 +17,7 @@ from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
 from chatapp.training.base import Ids
 from chatapp.training.data import (
+    LONGEST,
     Data,
     SftRow,
     build,
@@ -87,11 +88,13 @@ def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[D
     """What the base says to the openings of `dialogues`: mixed in, it keeps the base what it is."""
     asked = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
     random.Random(0).shuffle(asked)
-    prompts = [(turn,) for turn in asked[:SAMPLED]]
-    drawn = engine.rollout([engine.encode(prompt).ids for prompt in prompts], 1, _SAMPLING)
+    encoded = {turn: engine.encode((turn,)).ids for turn in asked}
+    prompts = {turn: ids for turn, ids in encoded.items() if len(ids) < longest(engine)}
+    prompts = dict(list(prompts.items())[:SAMPLED])
+    drawn = engine.rollout(list(prompts.values()), 1, _SAMPLING)
     return [
-        (*prompt, Turn("assistant", reply.text.strip()))
-        for prompt, (reply,) in zip(prompts, drawn, strict=True)
+        (turn, Turn("assistant", reply.text.strip()))
+        for turn, (reply,) in zip(prompts, drawn, strict=True)
         if reply.text.strip() and reply.finish_reason == "stop"
     ]
 
@@ -115,16 +118,21 @@ def mix_of(engine: TuningClient, base: str, cache: Path) -> tuple[list[Dialogue]
 def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> Data:
     """The judgements as token ids, split by conversation. `lineage` as `training.freshness` has it."""
     weight = freshness(given.groups, lineage) if lineage else lambda _: 1.0
-    limit = engine.info.n_ctx if engine.info is not None else 512
-    return build(given.groups, engine, max_tokens=min(512, limit), weight=weight)
+    return build(given.groups, engine, max_tokens=longest(engine), weight=weight)
 
 
 def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
-    mix = conversation_rows(given.mix, engine)
+    limit = longest(engine)
+    mix = conversation_rows(given.mix, engine, limit)
     own = [engine.encode(prompt).ids for prompt in given.prompts]
-    untouched = conversation_rows(given.untouched, engine)
-    prompts = list(dict.fromkeys([*(ids for ids in own if len(ids) <= 512), *openings(untouched)]))
-    return Material(data, mix, untouched, prompts)
+    untouched = conversation_rows(given.untouched, engine, limit)
+    prompts = [ids for ids in (*own, *openings(untouched)) if len(ids) < limit]
+    return Material(data, mix, untouched, list(dict.fromkeys(prompts)))
+
+
+def longest(engine: TuningClient) -> int:
+    """Tokens of a row at most: it has to fit the context too. A prompt needs room for a reply beside it."""
+    return min(LONGEST, engine.info.n_ctx if engine.info is not None else LONGEST)
 
 
 def openings(rows: Sequence[SftRow]) -> list[Ids]:

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from chatapp.core.errors import NotFound, TrainingError
+from chatapp.core.paths import embedded_model
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
-from chatapp.engine.base import AdapterSpec
-from chatapp.session.round_data import is_untouched, parted, unranked_prompts
+from chatapp.engine.base import AdapterSpec, ModelSpec
+from chatapp.engine.tuning import TuningClient
+from chatapp.session.round_data import (
+    data_of,
+    is_untouched,
+    material_of,
+    own_dialogues,
+    parted,
+    unranked_prompts,
+)
 from chatapp.session.round_request import RoundRequest, settings_for
 from chatapp.session.run_folder import RoundInput, RunFolder, read_dialogues
 from chatapp.store.database import open_store
@@ -124,3 +133,25 @@ def test_general_dialogue_in_two_forms(tmp_path: Path) -> None:
     file.write_text('{"text": "hi"}\n')
     with pytest.raises(TrainingError, match="holds no conversation"):
         read_dialogues(file)
+
+
+def test_what_does_not_fit_a_small_context_is_left_out(tmp_path: Path) -> None:
+    def said(words: int, reply: str | None) -> tuple[Turn, ...]:
+        asked = (Turn("user", f"{words}: " + "tea and cake " * (words // 3)),)
+        return asked if reply is None else (*asked, Turn("assistant", reply))
+
+    lengths = (3, 150, 330)
+    whole = [said(words, "Yes, please.") for words in lengths]
+    given = RoundInput([], [said(words, None) for words in lengths], whole, whole)
+    engine = TuningClient(tmp_path)
+    try:
+        engine.load(ModelSpec(embedded_model(), "guide", n_ctx=256, threads=1))
+        material = material_of(given, data_of(given, engine, ()), engine)
+        fit = [len(engine.encode(each).ids) for each in whole[:2]]
+        assert fit[1] < 256 < len(engine.encode(whole[2]).ids) < 512
+        assert [len(row.ids) for row in material.mix] == fit == [len(row.ids) for row in material.untouched]
+        assert len(material.prompts) == 2 and max(map(len, material.prompts)) < 256
+        assert all(engine.rollout(material.prompts, 1, Sampling(max_tokens=4)))
+        assert {dialogue[0] for dialogue in own_dialogues(engine, whole)} <= {each[0] for each in whole[:2]}
+    finally:
+        engine.close()
