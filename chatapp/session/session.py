@@ -337,11 +337,13 @@ class Session:
     def edit(self, message: int, text: str) -> Message:
         """Another version of a message: of a person's a new branch, of a reply a demonstration.
 
-        Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`.
+        Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`, also
+        where the conversation was deleted meanwhile.
         """
         _require_words(text)
         store = self.store
         old = store.conversations.message(message)
+        store.conversations.require_open(old.conversation)
         if text == old.text:
             return old
         if old.role == "assistant":
@@ -354,10 +356,13 @@ class Session:
         return new
 
     def demonstrate(self, prompt: int, text: str, replaces: Sequence[int] = ()) -> Message:
-        """Store what a reply should have said, better than each of `replaces`, and make it the active one."""
+        """Store what a reply should have said, better than each of `replaces`, and make it the active one.
+
+        Errors: `UsageError` when it is empty, `NotFound` where the conversation was deleted meanwhile.
+        """
         _require_words(text)
         store = self.store
-        question = store.conversations.message(prompt)
+        question = self._prompt(prompt)
         before = self._active_child(question.conversation, prompt)
         with store.transaction():
             new = store.conversations.add(question.conversation, prompt, "assistant", text, "edit")
@@ -405,6 +410,7 @@ class Session:
         message = self.store.conversations.message(prompt)
         if message.role == "assistant":
             raise UsageError(f"message {prompt} is a reply", "name the message that it answers")
+        self.store.conversations.require_open(message.conversation)
         return message
 
     def _writing(

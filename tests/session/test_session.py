@@ -56,8 +56,16 @@ def test_nothing_is_written_into_a_conversation_that_was_deleted_meanwhile(
     session = build()
     answer(session, "one")
     store.conversations.delete(1)
-    with pytest.raises(NotFound, match="conversation 1 was deleted"):
-        session.begin("two")
+    for write in (
+        lambda: session.begin("two"),
+        lambda: session.stream(1),
+        lambda: session.alternatives(1, 2),
+        lambda: session.edit(1, "another"),
+        lambda: session.edit(2, "better"),
+        lambda: session.demonstrate(1, "better"),
+    ):
+        with pytest.raises(NotFound, match="conversation 1 was deleted"):
+            write()
     store.conversations.restore(1)
     assert [each.role for each in session.path()] == ["user", "assistant"]
 

@@ -110,3 +110,16 @@ async def test_going_on_while_replies_are_still_being_written(open_chat: Open) -
         await chat.until(lambda: writes(3))
         await chat.press("escape")
         await chat.until(lambda: "0 ranked, 2 left for later, of 3" in chat.shown())
+
+
+async def test_a_prompt_whose_conversation_was_deleted_meanwhile_is_passed_over(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("ctrl+n")
+        await chat.send("second")
+    async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        chat.store.conversations.delete(1)
+        await chat.press("s")
+        await chat.until(lambda: "conversation 1 was deleted" in chat.shown())
+        assert "0 ranked, 1 left for later, of 2" in chat.shown()

@@ -12,6 +12,7 @@ from chatapp.engine.base import Request
 from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.edit import LineScreen
 from chatapp.tui.screens.rank import RankScreen
+from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
@@ -198,6 +199,21 @@ async def test_the_ranking_does_not_end_while_one_is_edited(open_chat: Open) -> 
         await chat.ranked()
         (demonstration,) = chat.store.rankings.demonstrations()
         assert only_ranking(chat).tiers[:2] == ((demonstration.reply,), (unfinished.reply,))
+
+
+async def test_a_correction_that_cannot_be_stored_stays_in_its_dialog(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        chat.refuse("demonstrations")
+        await chat.press("e", "3")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3)
+        await chat.press("!", "enter")
+        await chat.until(lambda: "Not saved" in chat.shown())
+        assert chat.app.screen.query_one(Composer).text.endswith("!")
+        await chat.press("escape", "1")
+        await chat.until(lambda: "Best first:  1 › _" in chat.shown())
+        assert not chat.ranker.lanes[2].text.endswith("!")
 
 
 async def test_a_reply_that_is_edited_is_not_replaced(open_chat: Open) -> None:

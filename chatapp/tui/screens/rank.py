@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -91,12 +92,18 @@ class RankScreen(Screen[None]):
         if self.ranker is not None:
             old, self.ranker = self.ranker, None
             await old.remove()
-        if self._at >= len(self._prompts):
+        group = None
+        while group is None and self._at < len(self._prompts):
+            take = partial(_group, prompt=self._prompts[self._at], k=self._request.k)
+            self._at += 1
+            try:
+                group = await self.session.do(take)
+            except ChatappError as error:
+                self.say(error)
+        if group is None:
             await self._sum_up()
             return
-        prompt = self._prompts[self._at]
-        message, kept = await self.session.do(lambda session: _group(session, prompt, self._request.k))
-        self._at += 1
+        message, kept = group
         status = self.query_one(StatusBar)
         status.title = f"Ranking   {self._at} of {len(self._prompts)}"
         self.query_one(".summary").display = False
@@ -183,8 +190,12 @@ class RankScreen(Screen[None]):
 
 
 def _group(session: Session, prompt: int, k: int) -> tuple[Message, list[Message]]:
-    """The prompt and at most `k` of its replies, the newest, each text once."""
+    """The prompt and at most `k` of its replies, the newest, each text once.
+
+    Errors: `NotFound` where the conversation was deleted meanwhile.
+    """
     message = session.store.conversations.message(prompt)
+    session.store.conversations.require_open(message.conversation)
     replies: dict[str, Message] = {}
     for each in session.store.conversations.children(message.conversation, prompt):
         if each.role == "assistant" and each.finish_reason != "error" and each.text.strip():

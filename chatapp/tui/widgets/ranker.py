@@ -319,17 +319,24 @@ class Ranker(Vertical, can_focus=True):
         from chatapp.tui.screens.edit import EditScreen
 
         keeping = asyncio.create_task(self._session.do(lambda session: session.keep(old)))
-        text = await self.app.push_screen_wait(
-            EditScreen("What it should have said", lane.text, "Saved as a demonstration, placed first.")
-        )
-        await keeping
-        if text is None or text.strip() == lane.text.strip():
-            return
-        prompt = self.prompt.id
-        new = await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
+        begun, about = lane.text, "Saved as a demonstration, placed first."
+        while True:
+            text = await self.app.push_screen_wait(EditScreen("What it should have said", begun, about))
+            await keeping
+            if text is None or text.strip() == lane.text.strip():
+                return
+            try:
+                new = await self._demonstrate(text, old)
+                break
+            except ChatappError as error:  # what was written is there to be saved again
+                begun, about = text, f"Not saved: {error}"
         await lane.finish(new.id, new.text)
         rest = [[each for each in tier if each is not lane] for tier in self._placed()]
         self._replay([[lane], *rest])
+
+    async def _demonstrate(self, text: str, old: int) -> Message:
+        prompt = self.prompt.id
+        return await self._session.do(lambda session: session.demonstrate(prompt, text, (old,)))
 
     # Leaving
 
