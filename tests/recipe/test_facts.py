@@ -77,8 +77,21 @@ def test_every_key_it_names_is_the_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["situations.yml", *sorted(f"asked/{p.name}" for p in (RECIPE / "asked").iterdir())]
+    "name",
+    [
+        "situations.yml",
+        *sorted(
+            f"{p.parent.name}/{p.name}" for folder in ("asked", "follow") for p in (RECIPE / folder).iterdir()
+        ),
+    ],
 )
 def test_questions_belong_to_facts(name: str) -> None:
     more = yaml.safe_load((RECIPE / name).read_text())
     assert set(more) <= {fact["id"] for fact in FACTS}
+
+
+def test_questions_lean_on_facts() -> None:
+    ids = {fact["id"] for fact in FACTS}
+    for path in (RECIPE / "follow").iterdir():
+        for entries in yaml.safe_load(path.read_text()).values():
+            assert all(set(entry["after"]) <= ids and entry["ask"] for entry in entries)

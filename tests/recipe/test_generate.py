@@ -10,6 +10,7 @@ pytest.importorskip("yaml")
 
 
 from decontaminate import Decontaminator, normalise, probe_turns
+from dialogues.meant import Meant
 from generate import Generator
 
 from .conftest import RECIPE
@@ -45,6 +46,33 @@ def test_noise_leaves_most_words_of_a_question_and_its_answer() -> None:
         kept.append(len(set(words) & set(said.split())))
     assert min(kept) >= 2 and max(kept) == len(said.split())
     assert 5 < sum(kept) / len(kept) < 7.5
+
+
+def test_a_question_that_means_a_fact_is_answered_by_it() -> None:
+    app = Generator(11).app
+    says = {f"app/{fact['id']}": fact["say"] for fact in app.facts}
+    for draw in (app.one, app.noisy, app.contrast, app.leaning):
+        for _ in range(200):
+            turns = draw()
+            for (_, said), (_, reply) in zip(turns[::2], turns[1::2], strict=True):
+                assert reply in says[Meant.of(said)], (said, reply)
+
+
+@pytest.mark.parametrize("kind", ["app", "noisy", "contrast", "talk", "limits", "recall"])
+def test_most_turns_have_a_meaning(kind: str) -> None:
+    made = Generator(12)
+    said = [text for _ in range(200) for role, text in made.dialogue(kind) if role == "user"]
+    assert sum(bool(Meant.of(text)) for text in said) > 0.7 * len(said)
+
+
+def test_who_writes_in_small_letters_is_answered_in_them() -> None:
+    made = Generator(13).recall
+    names = [
+        told for told in (made.tell(made.material["attributes"][0]) for _ in range(300)) if len(told[0]) == 2
+    ]
+    small = [(turns, one) for turns, one in names if turns[0][1] == turns[0][1].lower()]
+    assert 15 < len(small) < 90
+    assert all(one.value == one.value.lower() and one.value in turns[0][1] for turns, one in small)
 
 
 def test_same_seed_same_dialogues() -> None:

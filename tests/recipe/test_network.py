@@ -11,24 +11,26 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 np = pytest.importorskip("numpy")
 
+from dialogues.meant import Meant  # noqa: E402
 from gguf_write import permute  # noqa: E402
-from model import Guide, Shape, document_mask  # noqa: E402
+from model import Guide, Shape, sight_mask  # noqa: E402
 from packing import Pool, Stream  # noqa: E402
 from tokenizer import IM_END, IM_START, encode, prompt_ids, train_tokenizer  # noqa: E402
-from train import PHASES, Plan, batches  # noqa: E402
+from train import PHASES, Plan, batches, train  # noqa: E402
 
 from .conftest import RECIPE  # noqa: E402
 
 pytestmark = pytest.mark.train
 assert RECIPE.is_dir()
-SMALL = Shape(vocab=300, width=32, layers=2, heads=2, ffn=64, context=64)
+SMALL = Shape(vocab=300, width=32, layers=4, heads=2, ffn=64, context=64)
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     words = ["hello there", "how are you", "a reply of some length here"]
     tokenizer = train_tokenizer(words, 300, tmp_path_factory.mktemp("t") / "tokenizer.json")
-    talk = [[("user", words[i % 3]), ("assistant", words[(i + 1) % 3])] * (1 + i % 4) for i in range(50)]
+    said = [Meant(text, text.split()[0]) for text in words]
+    talk = [[("user", said[i % 3]), ("assistant", words[(i + 1) % 3])] * (1 + i % 4) for i in range(50)]
     ids, weights, starts = encode(tokenizer, talk[1])
     assert ids[0] == IM_START and list(ids).count(IM_END) == 4 and len(starts) == 4
     assert prompt_ids(tokenizer, talk[1][:1]) == ids[: len(prompt_ids(tokenizer, talk[1][:1]))].tolist()
@@ -45,10 +47,65 @@ def test_user_text_is_never_special(tmp_path: object) -> None:
 def test_rows_hold_whole_pieces(pool: Pool) -> None:
     rows = Stream({"a": pool}, 1).rows({"a": 1.0}, 64)
     for _ in range(20):
-        ids, weights, docs = next(rows)
-        for number in range(docs.max() + 1):
-            assert ids[docs == number][0] == IM_START
-        assert not weights[docs < 0].any()
+        ids, weights, sight, meant = next(rows)
+        pad = (sight == np.arange(64)) & (ids != IM_START)
+        assert all(ids[first] == IM_START for first in sight[~pad])
+        assert not weights[pad].any() and (meant[pad] == -1).all()
+        assert 0 < sum(meant >= 0) <= sum(ids == IM_START)
+
+
+def test_a_narrow_reply_sees_the_head_of_its_turn_and_itself(pool: Pool) -> None:
+    wide = next(Stream({"a": pool}, 1).rows({"a": 1.0}, 64))
+    narrow = next(Stream({"a": pool}, 1, {"a": 1.0}).rows({"a": 1.0}, 64))
+    ids, _, sight, meant = narrow
+    assert (ids == wide[0]).all() and (wide[2] <= sight).all() and (wide[2] < sight).any()
+    for at in np.flatnonzero(meant >= 0):
+        assert sight[at] == wide[2][at], "the head itself sees the whole dialogue"
+        assert ids[sight[at + 1]] == IM_START and wide[2][at + 1] < sight[at + 1] < at
+
+
+def test_a_meaning_stands_at_the_last_token_before_its_reply(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["hello there"], 300, tmp_path / "tokenizer.json")
+    turns = [
+        ("user", Meant("hello", "greeting")),
+        ("assistant", "yes"),
+        ("user", "no meaning"),
+        ("assistant", "no"),
+        ("user", Meant("bye", "parting")),
+        ("assistant", "bye"),
+    ]
+    meanings = {"other": 0}
+    pool = Pool.build(tokenizer, [turns, turns], meanings)
+    assert meanings == {"other": 0, "greeting": 1, "parting": 2}
+    prompts = [prompt_ids(tokenizer, turns[:1]), prompt_ids(tokenizer, turns[:5])]
+    places = {int(i): int(pool.meant[i]) for i in np.flatnonzero(pool.meant >= 0)}
+    second = int(pool.docs[1])
+    expected = {
+        len(prompt) - 1 + start: number
+        for start in (0, second)
+        for prompt, number in zip(prompts, (1, 2), strict=True)
+    }
+    assert places == expected
+    pool.save(tmp_path / "pool.npz")
+    assert (Pool.load(tmp_path / "pool.npz").meant == pool.meant).all()
+
+
+def test_long_dialogues_are_cut_between_turns(pool: Pool) -> None:
+    for number in range(len(pool.docs) - 1):
+        pieces = list(pool.pieces(number, 40))
+        assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
+        assert all(pool.ids[piece.start] == IM_START and piece.stop - piece.start <= 40 for piece in pieces)
+        assert (pieces[0].start, pieces[-1].stop) == (pool.docs[number], pool.docs[number + 1])
+
+
+def test_meanings_are_learnt(pool: Pool, tmp_path: Path) -> None:
+    import json
+
+    pools = {name: pool for phase in PHASES for name in phase.mix}
+    plan = Plan(tokens=1024 * 61, seed=3, batch=1024, warm=5, meanings=3)
+    train(pools, replace(SMALL, context=1024), plan, tmp_path, compiled=False)
+    missed = [json.loads(line)["meaning"] for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert missed[0] > 1.0 > 0.2 > missed[-1]
 
 
 def test_batches_repeat(pool: Pool) -> None:
@@ -62,12 +119,10 @@ def test_batches_repeat(pool: Pool) -> None:
 def _train_small(rank: int, world: int, folder: str, pools: dict[str, Pool]) -> None:
     import os
 
-    from train import train
-
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = "29577"
     torch.set_num_threads(1)
-    plan = Plan(tokens=2048 * 3, seed=3, batch=2048, micro=512)
+    plan = Plan(tokens=2048 * 3, seed=3, batch=2048, micro=512, meanings=3)
     train(pools, replace(SMALL, context=1024), plan, Path(folder), compiled=False)
 
 
@@ -96,11 +151,11 @@ def test_a_dialogue_does_not_see_its_neighbour() -> None:
     torch.manual_seed(0)
     model = Guide(SMALL).eval()
     one, two = torch.randint(0, 300, (1, 20)), torch.randint(0, 300, (1, 20))
-    docs = torch.tensor([[0] * 20 + [1] * 20])
-    both = model(torch.cat([one, two], 1), document_mask(docs, torch.float32))
-    alone = model(one, document_mask(docs[:, :20], torch.float32))
+    sight = torch.tensor([[0] * 20 + [20] * 20])
+    both = model(torch.cat([one, two], 1), sight_mask(sight, torch.float32))
+    alone = model(one, sight_mask(sight[:, :20], torch.float32))
     assert torch.allclose(both[:, :20], alone, atol=1e-4)
-    again = model(torch.cat([two, two], 1), document_mask(docs, torch.float32))
+    again = model(torch.cat([two, two], 1), sight_mask(sight, torch.float32))
     assert torch.allclose(both[:, 20:], again[:, 20:], atol=1e-4)
     causal = model(one)
     assert torch.allclose(causal, alone, atol=1e-3)

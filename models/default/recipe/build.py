@@ -22,17 +22,19 @@ sys.path.insert(0, str(HERE))
 STAGES = ("corpus", "tokenizer", "pools", "train", "gguf", "prefer",
           "evaluate", "card")
 GENERATED = {
-    "app": 60000,
-    "noisy": 20000,
+    "app": 70000,
+    "noisy": 30000,
     "contrast": 12000,
-    "talk": 26000,
+    "talk": 40000,
     "limits": 34000,
     "errand": 8000,
     "drills": 34000,
-    "recall": 40000,
+    "recall": 50000,
     "mixed": 4000,
 }
 GENERATED_TEST = 200
+ANSWERS = {"app", "noisy", "contrast", "talk", "limits"}
+"""Of these the replies alone are learnt: what people ask there is no example."""
 
 
 def corpus_stage(args: argparse.Namespace, work: Path) -> None:
@@ -58,12 +60,23 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
         report["dialogues"][name] = [len(train), len(test)]
         for part, rows in (("train", train), ("test", test)):
             with (work / f"{name}.{part}.jsonl").open("w") as f:
-                f.writelines(json.dumps(r) + "\n" for r in rows)
+                f.writelines(json.dumps(_plain(r)) + "\n" for r in rows)
     (work / "corpus.json").write_text(json.dumps(report, indent=1))
 
 
+def _plain(dialogue: list[tuple[str, str]]) -> list[list[str]]:
+    from dialogues.meant import Meant
+
+    return [[role, text, *filter(None, [Meant.of(text)])] for role, text in dialogue]
+
+
 def _rows(path: Path) -> list[list[tuple[str, str]]]:
-    return [[tuple(t) for t in json.loads(line)] for line in path.read_text().splitlines()]
+    from dialogues.meant import Meant
+
+    return [
+        [(role, Meant(text, *meaning) if meaning else text) for role, text, *meaning in json.loads(line)]
+        for line in path.read_text().splitlines()
+    ]
 
 
 def tokenizer_stage(args: argparse.Namespace, work: Path) -> None:
@@ -85,16 +98,18 @@ def pools_stage(args: argparse.Namespace, work: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
-    sizes = {}
+    sizes: dict[str, int] = {}
+    meanings: dict[str, int] = {}
     for path in sorted(work.glob("*.t*.jsonl")):
         if not path.name.endswith((".train.jsonl", ".test.jsonl")):
             continue
-        pool = Pool.build(tokenizer, _rows(path))
-        if path.name.startswith("noisy."):
+        pool = Pool.build(tokenizer, _rows(path), meanings)
+        if path.name.split(".")[0] in ANSWERS:
             pool.answers_only()
         pool.save(path.with_suffix(".npz"))
         sizes[path.stem] = len(pool.ids)
     (work / "pools.json").write_text(json.dumps(sizes, indent=1))
+    (work / "meanings.json").write_text(json.dumps(meanings))
 
 
 def train_stage(args: argparse.Namespace, work: Path) -> None:
@@ -106,7 +121,9 @@ def train_stage(args: argparse.Namespace, work: Path) -> None:
 
     torch.set_num_threads(args.threads)
     pools = {p.name.split(".")[0]: Pool.load(p) for p in sorted(work.glob("*.train.npz"))}
-    train(pools, Shape(), Plan(args.tokens, args.seed), work, compiled=not args.eager)
+    meanings = len(json.loads((work / "meanings.json").read_text()))
+    plan = Plan(args.tokens, args.seed, meanings=meanings)
+    train(pools, Shape(), plan, work, compiled=not args.eager)
 
 
 def gguf_stage(args: argparse.Namespace, work: Path) -> None:
@@ -151,7 +168,7 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
-    p.add_argument("--tokens", type=int, default=83_000_000)
+    p.add_argument("--tokens", type=int, default=108_000_000)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))

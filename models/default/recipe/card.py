@@ -198,12 +198,13 @@ def render(work: Path, gguf: Path, note: str) -> str:
     lines += ["The older sets, whose misses were looked at while the "
               "training text was written: their questions are kept out of "
               "it, their subjects are not.", ""]
-    rows = [[WHAT.get(kind, kind), k["probes"], *_shares(k)]
-            for kind, k in result["guide"]["kinds"].items()]
-    old = result["app_questions"]["kinds"]["app"]
-    rows.append(["about the application, the first hundred", old["probes"],
-                 *_shares(old)])
-    lines += _table(["probe", "number", "greedy", "sampled"], rows)
+    older = [("guide", "first"), ("second", "second")]
+    rows = [[WHAT.get(kind, kind), order, k["probes"], *_shares(k)]
+            for name, order in older for kind, k in result[name]["kinds"].items()]
+    hundred = result["app_questions"]["kinds"]["app"]
+    rows.append(["about the application, a hundred questions", "first",
+                 hundred["probes"], *_shares(hundred)])
+    lines += _table(["probe", "set", "number", "greedy", "sampled"], rows)
     lines += _preference(_read(work / "prefer" / "preference.json"))
     lines += _speed(result)
     lines += ["## Samples", "", "Verbatim, at the default sampling, seed 1, "

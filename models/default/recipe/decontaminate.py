@@ -12,17 +12,24 @@ from clean import Turn
 Dialogue = list[Turn]
 
 
+def scored(row: dict) -> list[str]:
+    """The turns of a probe that its score is about: the last one, and what
+    was told and corrected before; not what stands between."""
+    turns = row.get("turns", [row.get("question") or row.get("prompt", "")])
+    told = {"recall1": 1, "recall3": 1, "correction": 2}.get(row.get("kind", ""), 0)
+    return [*turns[:-1][:told], turns[-1]]
+
+
 def probe_turns(folder: Path) -> list[str]:
-    """What the probes say, known only to be kept out; not what everybody
-    says, in three words or less."""
+    """What the probes are about, known only to be kept out; not what
+    everybody says, in three words or less."""
     rows = [
         json.loads(line)
-        for name in ("app_questions.jsonl", "guide.jsonl", "fresh.jsonl", "open.jsonl")
+        for name in ("app_questions.jsonl", "guide.jsonl", "second.jsonl", "fresh.jsonl", "open.jsonl")
         for line in (folder / name).read_text().splitlines()
         if line.strip()
     ]
-    said = [t for r in rows for t in r.get("turns", [r.get("question") or r.get("prompt", "")])]
-    return [t for t in said if len(t.split()) > 3]
+    return [text for row in rows for text in scored(row) if len(text.split()) > 3]
 
 
 def normalise(text: str) -> str:

@@ -64,7 +64,7 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
         return _ask(python, str(HERE / "score.py"), str(file), "--json",
                     "--probe", str(probes / f"{name}.jsonl"))
 
-    for name in ("fresh", "guide", "app_questions"):
+    for name in ("fresh", "second", "guide", "app_questions"):
         result[name] = score(gguf, name)
     before = work / "guide-q8_0.gguf"
     result["before"] = (

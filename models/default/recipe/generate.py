@@ -28,17 +28,32 @@ def read(name: str, here: Path = HERE) -> Any:
     return yaml.load((here / name).read_text(), loader)
 
 
+def gathered(folder: str, here: Path = HERE) -> Any:
+    """What the YAML files of a folder hold together: lists are joined."""
+    whole: Any = None
+    for path in sorted((here / folder).glob("*.yml")):
+        part = read(f"{folder}/{path.name}", here)
+        if whole is None:
+            whole = part
+        elif isinstance(whole, list):
+            whole += part
+        else:
+            for key, value in part.items():
+                whole[key] = whole[key] + value if key in whole else value
+    return whole
+
+
 def facts(here: Path = HERE) -> list[dict[str, Any]]:
-    """The facts with all the questions written for them."""
+    """The facts with all the questions written for them; `leans` are short
+    ones that lean on the answer to a neighbouring fact."""
     found = read("facts.yml", here)
     more = read("situations.yml", here)
-    asked: dict[str, dict[str, Any]] = {}
-    for path in sorted((here / "asked").glob("*.yml")):
-        asked |= read(f"asked/{path.name}", here)
+    asked, leans = gathered("asked", here), gathered("follow", here)
     for fact in found:
         one = asked.get(fact["id"], {})
         fact["ask"] = fact.get("ask", []) + more.get(fact["id"], [])
         fact["asked"], fact["then"] = one.get("ask", []), one.get("then", [])
+        fact["leans"] = leans.get(fact["id"], [])
     return found
 
 
@@ -50,7 +65,7 @@ class Generator:
 
     def __init__(self, seed: int, lines: Sequence[str] = (), here: Path = HERE) -> None:
         self.rng = r = random.Random(seed)
-        talk, limits = read("talk.yml", here), read("limits.yml", here)
+        talk, limits = read("talk.yml", here), gathered("limits", here)
         material = read("recall.yml", here)
         pools = {
             **read("words.yml", here),
@@ -77,7 +92,7 @@ class Generator:
             {"ask": limits["admitting"] + talk["correct"], "say": limits["admitting_say"]},
         )
         self.limits = Limits(wording, talk, limits)
-        self.talk = Talk(wording, talk["pairs"], read("open.yml", here))
+        self.talk = Talk(wording, talk["pairs"], gathered("open", here))
         self.errand = Errand(wording, talk)
         self.drills = Drills(
             r,

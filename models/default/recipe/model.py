@@ -124,24 +124,31 @@ class Guide(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits for each position of `ids`, (rows, length, vocab)."""
+        return self.states(ids, mask)[0]
+
+    def states(self, ids: Tensor, mask: Tensor | None = None,
+               middle: int = 1) -> tuple[Tensor, Tensor]:
+        """Logits, and what the block number `middle` (from 1) hands on,
+        (rows, length, width)."""
         length = ids.shape[1]
         cos, sin = self.cos[:length], self.sin[:length]
         drop = self.dropout if self.training else 0.0
         x = functional.dropout(self.embed(ids), drop)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, 1):
             x = block(x, cos, sin, mask, drop)
-        return functional.linear(self.norm(x), self.embed.weight)
+            if number == middle:
+                within = x
+        return functional.linear(self.norm(x), self.embed.weight), within
 
     def count(self) -> int:
         """Number of parameters."""
         return sum(p.numel() for p in self.parameters())
 
 
-def document_mask(docs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive mask (rows, 1, T, T): see only one's own dialogue's past."""
-    length = docs.shape[1]
-    same = docs[:, :, None] == docs[:, None, :]
-    past = torch.ones(length, length, dtype=torch.bool,
-                      device=docs.device).tril()
-    mask = torch.zeros(same.shape, dtype=dtype, device=docs.device)
-    return mask.masked_fill_(~(same & past), float("-inf"))[:, None]
+def sight_mask(sight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask (rows, 1, T, T): each place sees from `sight` (rows, T)
+    up to itself."""
+    place = torch.arange(sight.shape[1], device=sight.device)
+    seen = (place[None, None] >= sight[:, :, None]) & (place[None, None] <= place[None, :, None])
+    mask = torch.zeros(seen.shape, dtype=dtype, device=sight.device)
+    return mask.masked_fill_(~seen, float("-inf"))[:, None]

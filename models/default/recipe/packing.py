@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from clean import Turn
-from tokenizer import ASSISTANT_WEIGHT, encode
+from dialogues.meant import Meant
+from tokenizer import ASSISTANT_WEIGHT, encode, opening
 from tokenizers import Tokenizer
 
 
@@ -20,20 +21,42 @@ class Pool:
     weights: np.ndarray
     docs: np.ndarray   # start of each dialogue, and the end of the last
     turns: np.ndarray  # start of each turn, over all dialogues
+    meant: np.ndarray  # at the last token before a reply: what it replies to
+    reply: np.ndarray  # at the tokens of a reply: where its turn starts
 
     @staticmethod
-    def build(tokenizer: Tokenizer, dialogues: list[list[Turn]]) -> Pool:
-        """Encode dialogues."""
+    def build(tokenizer: Tokenizer, dialogues: list[list[Turn]],
+              meanings: dict[str, int] | None = None) -> Pool:
+        """Encode dialogues. `meanings` numbers what turns mean (-1 where it
+        is not known) and grows by what is new."""
+        meanings = {} if meanings is None else meanings
         ids, weights, docs, turns, total = [], [], [0], [], 0
+        marks: list[tuple[int, int]] = []
+        spans: list[tuple[int, int, int]] = []
+        head = len(opening(tokenizer, "assistant"))
         for dialogue in dialogues:
             i, w, starts = encode(tokenizer, dialogue)
             ids.append(i)
             weights.append(w)
+            for (_, text), reply in zip(dialogue, starts[1:], strict=False):
+                if name := Meant.of(text):
+                    marks.append((total + reply + head - 1,
+                                  meanings.setdefault(name, len(meanings))))
+            spans += [(total + start, total + start + head, total + end)
+                      for (role, _), start, end in zip(
+                          dialogue, starts, [*starts[1:], len(i)], strict=True)
+                      if role == "assistant"]
             turns += [total + s for s in starts]
             total += len(i)
             docs.append(total)
+        meant = np.full(total, -1, np.int16)
+        for at, number in marks:
+            meant[at] = number
+        reply = np.full(total, -1, np.int32)
+        for start, body, end in spans:
+            reply[body:end] = start
         return Pool(np.concatenate(ids), np.concatenate(weights),
-                    np.array(docs), np.array(turns))
+                    np.array(docs), np.array(turns), meant, reply)
 
     def answers_only(self) -> None:
         """Learn the replies alone: what stands between them is no example."""
@@ -42,34 +65,41 @@ class Pool:
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
         np.savez(path, ids=self.ids, weights=self.weights, docs=self.docs,
-                 turns=self.turns)
+                 turns=self.turns, meant=self.meant, reply=self.reply)
 
     @staticmethod
     def load(path: Path) -> Pool:
         """Read what `save` wrote."""
         with np.load(path) as f:
-            return Pool(f["ids"], f["weights"], f["docs"], f["turns"])
+            return Pool(f["ids"], f["weights"], f["docs"], f["turns"], f["meant"],
+                        f["reply"])
 
     def pieces(self, n: int, limit: int) -> Iterator[slice]:
         """Dialogue `n` in pieces of at most `limit`, cut between turns."""
         start, end = int(self.docs[n]), int(self.docs[n + 1])
         while end - start > limit:
-            cuts = self.turns[(self.turns > start)
-                              & (self.turns <= start + limit)]
-            cut = int(cuts[-1]) if len(cuts) else start + limit
+            first, last = np.searchsorted(self.turns, [start, start + limit], "right")
+            cut = int(self.turns[last - 1]) if last > first else start + limit
             yield slice(start, cut)
             start = cut
         yield slice(start, end)
 
 
-Row = tuple[np.ndarray, np.ndarray, np.ndarray]
+Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Ids; loss weights; the first place that each may see; meanings (-1: none)."""
 
 
 class Stream:
-    """An endless stream of packed rows, drawn from pools by weight."""
+    """An endless stream of packed rows, drawn from pools by weight.
 
-    def __init__(self, pools: dict[str, Pool], seed: int) -> None:
-        self.pools = pools
+    In a share of the dialogues of a pool, `narrow`, the words of a reply see
+    the head of their turn and each other, nothing before: what they need must
+    be gathered in the head, which sees everything.
+    """
+
+    def __init__(self, pools: dict[str, Pool], seed: int,
+                 narrow: dict[str, float] | None = None) -> None:
+        self.pools, self.narrow = pools, narrow or {}
         self.rng = random.Random(seed)
         self.order: dict[str, list[int]] = {k: [] for k in pools}
         self.spent = dict.fromkeys(pools, 0)
@@ -84,14 +114,15 @@ class Stream:
 
     def rows(self, mix: dict[str, float], length: int,
              bins: int = 24) -> Iterator[Row]:
-        """Rows of `length` ids, weights and dialogue numbers (-1 is pad)."""
+        """Rows of `length` tokens."""
         mix = {k: v for k, v in mix.items() if v > 0 and k in self.pools}
         self.spent = dict.fromkeys(self.pools, 0)
-        opened: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        opened: list[list[tuple[np.ndarray, ...]]] = []
         used: list[int] = []
         while True:
             name, doc = self._draw(mix)
             pool = self.pools[name]
+            narrow = self.rng.random() < self.narrow.get(name, 0.0)
             for s in pool.pieces(doc, length):
                 size = s.stop - s.start
                 if size < 8:
@@ -108,19 +139,22 @@ class Stream:
                     opened.append([])
                     used.append(0)
                     at = -1
-                opened[at].append((pool.ids[s], pool.weights[s]))
+                sight = np.maximum(pool.reply[s] - s.start, 0) * narrow
+                opened[at].append((pool.ids[s], pool.weights[s], sight, pool.meant[s]))
                 used[at] += size
 
     @staticmethod
-    def _row(pieces: list[tuple[np.ndarray, np.ndarray]], length: int) -> Row:
+    def _row(pieces: list[tuple[np.ndarray, ...]], length: int) -> Row:
         ids = np.zeros(length, np.int64)
         weights = np.zeros(length, np.float32)
-        docs = np.full(length, -1, np.int64)
+        sight = np.arange(length)
+        meant = np.full(length, -1, np.int64)
         at = 0
-        for number, (i, w) in enumerate(pieces):
+        for i, w, first, m in pieces:
             ids[at:at + len(i)] = i
             # the weight belongs to the position that predicts the token
             weights[at:at + len(w) - 1] = w[1:] / 2
-            docs[at:at + len(i)] = number
+            sight[at:at + len(i)] = at + first
+            meant[at:at + len(i)] = m
             at += len(i)
-        return ids, weights, docs
+        return ids, weights, sight, meant

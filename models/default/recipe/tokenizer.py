@@ -26,6 +26,11 @@ def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> Tokenizer:
     return tokenizer
 
 
+def opening(tokenizer: Tokenizer, role: str) -> list[int]:
+    """The ids that open a turn."""
+    return [IM_START, *tokenizer.encode(role + "\n").ids]
+
+
 def encode(tokenizer: Tokenizer, turns: list[Turn],
            ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Token ids, loss weights (in halves) and starts of the turns.
@@ -38,7 +43,7 @@ def encode(tokenizer: Tokenizer, turns: list[Turn],
     starts: list[int] = []
     for role, text in turns:
         starts.append(len(ids))
-        head = [IM_START, *tokenizer.encode(role + "\n").ids]
+        head = opening(tokenizer, role)
         text = text.replace("<|", "< |")
         body = [*tokenizer.encode(text).ids, IM_END]
         tail = tokenizer.encode("\n").ids

@@ -5,6 +5,7 @@ from typing import Any
 
 from clean import Turn
 
+from dialogues.meant import Meant
 from dialogues.wording import Wording
 
 Dialogue = list[Turn]
@@ -18,9 +19,15 @@ class App:
                  admitting: dict[str, list[str]]) -> None:
         self.wording, self.rng, self.facts = wording, wording.rng, facts
         self.admitting = admitting
+        by_id = {f["id"]: f for f in facts}
+        self.leans = [(by_id[first], fact, lean["ask"]) for fact in facts
+                      for lean in fact["leans"] for first in lean["after"]]
 
-    def question(self, fact: dict[str, Any]) -> str:
+    def question(self, fact: dict[str, Any]) -> Meant:
         """One phrasing of a fact's question."""
+        return Meant(self._question(fact), f"app/{fact['id']}")
+
+    def _question(self, fact: dict[str, Any]) -> str:
         r = self.rng
         if fact["asked"] and r.random() < ASKED:
             return self.wording.rough(r.choice(fact["asked"]), 0.15)
@@ -51,7 +58,8 @@ class App:
         for _ in range(r.randint(1, 3)):
             question, answer = self.one()
             others = r.choice(self.facts)["asked"] or [question[1]]
-            turns += [("user", self.wording.noisy(question[1], others)), answer]
+            said = self.wording.noisy(question[1], others)
+            turns += [("user", Meant(said, Meant.of(question[1]))), answer]
         return turns
 
     def followed(self) -> Dialogue:
@@ -60,18 +68,30 @@ class App:
         fact = r.choice([f for f in self.facts if f["then"]])
         turns = [("user", self.question(fact)),
                  ("assistant", self.answer(fact))]
-        for then in r.sample(fact["then"], min(len(fact["then"]),
-                                               r.choice([1, 1, 2]))):
-            turns += [("user", self.wording.rough(r.choice(then["ask"]), 0.1)),
+        for number in r.sample(range(len(fact["then"])),
+                               min(len(fact["then"]), r.choice([1, 1, 2]))):
+            then = fact["then"][number]
+            said = self.wording.rough(r.choice(then["ask"]), 0.1)
+            turns += [("user", Meant(said, f"app/{fact['id']}/then/{number}")),
                       ("assistant", r.choice(then["say"]))]
         return turns
+
+    def leaning(self) -> Dialogue:
+        """A question, its answer, and a short one on a neighbouring fact
+        that leans on it."""
+        first, fact, asks = self.rng.choice(self.leans)
+        said = self.wording.rough(self.rng.choice(asks), 0.05)
+        return [("user", self.question(first)),
+                ("assistant", self.answer(first)),
+                ("user", Meant(said, f"app/{fact['id']}")),
+                ("assistant", self.answer(fact))]
 
     def corrected(self) -> Dialogue:
         """An answer that the user says is wrong."""
         r = self.rng
+        said = self.wording.rough(r.choice(self.admitting["ask"]), 0.1)
         return [*self.one(),
-                ("user", self.wording.rough(
-                    r.choice(self.admitting["ask"]), 0.1)),
+                ("user", Meant(said, "admitting")),
                 ("assistant", r.choice(self.admitting["say"]))]
 
     def dialogue(self) -> Dialogue:
@@ -79,8 +99,8 @@ class App:
         r = self.rng
         turns: Dialogue = []
         for _ in range(r.choices([1, 2, 3], [5, 3, 1])[0]):
-            turns += r.choices([self.one, self.followed, self.corrected],
-                               [10, 4, 1])[0]()
+            turns += r.choices([self.one, self.followed, self.leaning, self.corrected],
+                               [10, 4, 4, 1])[0]()
             if r.random() < 0.04:
                 turns += [("user", self.wording.rough(r.choice(
                     ["thanks", "thank you", "ok", "got it", "great", "cool",

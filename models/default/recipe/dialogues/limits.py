@@ -6,6 +6,7 @@ from typing import Any
 from clean import Turn
 
 from dialogues import phrases
+from dialogues.meant import Meant
 from dialogues.wording import Wording, split
 
 Dialogue = list[Turn]
@@ -15,7 +16,7 @@ class Limits:
     """Draws dialogues at the guide's limits.
 
     `talk` has older framed material (talk.yml), `limits` whole utterances
-    (limits.yml).
+    (limits/).
     """
 
     def __init__(self, wording: Wording, talk: dict[str, Any],
@@ -23,9 +24,10 @@ class Limits:
         self.wording, self.rng = wording, wording.rng
         self.talk, self.limits = talk, limits
         self.can = split(phrases.CAN)
+        self.premises = limits["premise"] + talk["premise"]
 
-    def _said(self, text: str, edge: float = 0.15) -> str:
-        return self.wording.rough(text, edge)
+    def _said(self, text: str, meaning: str, edge: float = 0.15) -> Meant:
+        return Meant(self.wording.rough(text, edge), meaning)
 
     def unknown(self) -> Dialogue:
         """A question about the world."""
@@ -38,18 +40,18 @@ class Limits:
                 t=self.wording.fill(r.choice(old["topics"])))
         else:
             q = self.wording.fill(r.choice(old["asks"]))
-        return [("user", self._said(q)),
+        return [("user", self._said(q, "unknown")),
                 ("assistant", r.choice(self.limits["unknown_say"]))]
 
     def cannot(self) -> Dialogue:
         """An errand in the world or on the computer."""
         r = self.rng
         if r.random() < 0.6:
-            return [("user", self._said(r.choice(self.limits["cannot"]))),
+            return [("user", self._said(r.choice(self.limits["cannot"]), "cannot")),
                     ("assistant", r.choice(self.limits["cannot_say"]))]
         old = self.talk["cannot"]
         act = self.wording.fill(r.choice(old["acts"]))
-        return [("user", self._said(r.choice(self.can).format(x=act))),
+        return [("user", self._said(r.choice(self.can).format(x=act), "cannot")),
                 ("assistant", r.choice(old["say"]).format(
                     act=act.replace("my ", "your ")))]
 
@@ -57,24 +59,25 @@ class Limits:
         """A harmful request, perhaps with pressure after it."""
         r, new, old = self.rng, self.limits, self.talk["refuse"]
         if r.random() < 0.08:
-            return [("user", self._said(r.choice(new["selfharm"]), 0.0)),
+            return [("user", self._said(r.choice(new["selfharm"]), "selfharm", 0.0)),
                     ("assistant", r.choice(new["selfharm_say"]))]
         ask = (r.choice(new["harmful"]) if r.random() < 0.7 else
                r.choice(old["frames"]).format(
                    a=self.wording.fill(r.choice(old["acts"]))))
-        turns = [("user", self._said(ask)),
+        turns = [("user", self._said(ask, "harmful")),
                  ("assistant", r.choice(new["harmful_say"]))]
         for _ in range(r.choices([0, 1, 2], [5, 4, 1])[0]):
-            turns += [("user", self._said(r.choice(new["pressure"]), 0.0)),
+            turns += [("user", self._said(r.choice(new["pressure"]), "pressure", 0.0)),
                       ("assistant", r.choice(new["pressure_say"]))]
         return turns
 
     def premise(self) -> Dialogue:
         """A question that takes something false for granted."""
-        p = self.rng.choice(self.limits["premise"] + self.talk["premise"])
-        return [("user", self._said(self.wording.fill(
-            self.rng.choice(p["ask"])))),
-            ("assistant", self.rng.choice(p["say"]))]
+        number = self.rng.randrange(len(self.premises))
+        p = self.premises[number]
+        return [("user", self._said(self.wording.fill(self.rng.choice(p["ask"])),
+                                    f"premise/{number}")),
+                ("assistant", self.rng.choice(p["say"]))]
 
     def dialogue(self) -> Dialogue:
         """One to three of them."""

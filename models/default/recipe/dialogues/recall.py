@@ -10,6 +10,7 @@ from clean import Turn
 
 from dialogues import phrases
 from dialogues.drills import Drills
+from dialogues.meant import Meant
 from dialogues.wording import Wording
 
 Dialogue = list[Turn]
@@ -19,6 +20,7 @@ Dialogue = list[Turn]
 class Told:
     """One thing that was told."""
 
+    name: str
     ask: list[str]
     say: list[str]
     value: str
@@ -85,16 +87,21 @@ class Recall:
         """An exchange that tells an attribute, corrected now and then."""
         r = self.rng
         value = self.value(attribute)
+        small = r.random() < 0.15  # who never presses Shift
+        if small:
+            value = value.lower()
         said = _tidy(r.choice(attribute["tell"]).replace("{v}", value))
-        turns = [("user", self._said(said, value)),
+        said = said.lower() if small else self._said(said, value)
+        turns = [("user", Meant(said, f"told/{attribute['id']}")),
                  ("assistant", self._reaction(attribute, value))]
-        if r.random() < 0.2:
+        if r.random() < 0.3:
             old, value = value, self.value(attribute)
             said = r.choice(self.material["correct"])
-            turns += [("user", self._said(said.replace("{n}", value).replace("{o}", old), value)),
+            said = self._said(said.replace("{n}", value).replace("{o}", old), value)
+            turns += [("user", Meant(said, "corrected")),
                       ("assistant", r.choice(self.material["correct_say"])
                        .replace("{n}", value).replace("{o}", old))]
-        return turns, Told(attribute["ask"], attribute["say"], value)
+        return turns, Told(attribute["id"], attribute["ask"], attribute["say"], value)
 
     def _reaction(self, attribute: dict[str, Any], value: str) -> str:
         r = self.rng
@@ -145,7 +152,7 @@ class Recall:
         text = self.wording.rough(r.choice(told.ask), 0.1)
         if r.random() < 0.1:
             text = r.choice(self.material["switch"]) + " " + text
-        return [("user", text),
+        return [("user", Meant(text, f"asked/{told.name}")),
                 ("assistant", _tidy(r.choices(told.say, [1, 2, 2])[0]
                                     .replace("{v}", told.value)))]
 

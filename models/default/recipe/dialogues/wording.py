@@ -104,7 +104,8 @@ class Wording:
         """A question with words lost, put in from `others`, or swapped:
         what it asks has to be seen from any of its words."""
         r = self.rng
-        words = [w for w in text.split() if r.random() > 0.15] or text.split()
+        lost = r.uniform(0, 0.35)
+        words = [w for w in text.split() if r.random() > lost] or text.split()
         words = [r.choice(r.choice(others).split()) if r.random() < 0.07 else w
                  for w in words]
         if len(words) > 2 and r.random() < 0.3:
