@@ -168,7 +168,7 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
-    p.add_argument("--tokens", type=int, default=108_000_000)
+    p.add_argument("--tokens", type=int, default=115_000_000)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))

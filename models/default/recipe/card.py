@@ -74,9 +74,15 @@ def _preference(run: dict) -> list[str]:
             rows.append([what, f"{figure['value']:.2f}",
                          f"[{figure['low']:.2f}, {figure['high']:.2f}]",
                          figure["n"]])
-    taken = ("accepted, and merged into the shipped file"
-             if run["accepted"] else "refused: the shipped file is the model "
-             "before it")
+    before = "the shipped file is the model before it"
+    if run["taken"]:
+        taken = "accepted, and merged into the shipped file"
+    elif run["accepted"]:
+        right = run["right"]
+        taken = (f"accepted, but of its replies to the older probes {right['after']} "
+                 f"were right instead of {right['before']}: {before}")
+    else:
+        taken = f"refused: {before}"
     return ["## Preference stage", "",
             f"`recipe/prefer.py`: {run['ranked']} prompts of the kinds above, "
             "none of them a probe, four replies each from the application's "
@@ -173,7 +179,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
                       f"{v['tokens']:,}"] for k, v in loss.items()])
     lines += ["## Probes", "", "Questions that training never saw, written "
               "from the program's reference without sight of the training "
-              "text; the model was not changed after they were scored. Greedy "
+              "text; nothing was changed for what they showed. Greedy "
               "is temperature 0; sampled is the "
               "application's default (top-k 40, top-p 0.95, "
               "min-p 0.05, repeat penalty 1.1) at the temperature that the "

@@ -6,8 +6,9 @@ Prompts are composed as for training but from another seed, with the probes
 kept out. The application's engine answers each four times; a rule that knows
 what a right answer is puts right before wrong, and where all four are wrong
 a right answer is written as an edit would be. `chatapp rankings import`,
-`chatapp train` and `chatapp adapters merge` do the rest; the gate of
-`chatapp train` decides whether anything is taken.
+`chatapp train` and `chatapp adapters merge` do the rest. What is made is taken
+when the gate of `chatapp train` lets it through and, on the older probes, no
+more of its replies are wrong.
 """
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ from decontaminate import Decontaminator, probe_turns
 from generate import Generator
 
 SHARES = {"app": 8, "recall": 5, "unknown": 3, "harmful": 2, "open": 3}
+OLDER = ("app_questions", "guide", "second")
 OFF = re.compile(r"ctrl ?\+|chatapp |\bpress\b|don't know|small guide", re.I)
 
 
@@ -145,6 +147,17 @@ def chatapp(home: Path, *args: str) -> str:
     return done.stdout
 
 
+def right_replies(model: Path, folder: Path) -> int:
+    """Right replies of a file to the older probes: once at temperature 0 and
+    three times as the application samples."""
+    from player import Player
+    from score import probes, score
+
+    kinds = [kind for name in OLDER
+             for kind in score(Player(model), probes(folder / f"{name}.jsonl"))["kinds"].values()]
+    return sum(kind["greedy"] + sum(kind["sampled"]) for kind in kinds)
+
+
 def main() -> None:
     """Rank, train, merge; say what the gate said."""
     p = argparse.ArgumentParser(description=__doc__)
@@ -168,11 +181,16 @@ def main() -> None:
     result = json.loads(chatapp(home, "train", args.method, *model, "--json"))
     result["ranked"] = len(rows)
     result["edited"] = sum("demonstration" in r for r in rows)
+    tuned = args.work / "tuned.gguf"
     if result["accepted"]:
-        chatapp(home, "adapters", "merge", result["adapter"], str(args.out),
+        tuned.unlink(missing_ok=True)
+        chatapp(home, "adapters", "merge", result["adapter"], str(tuned),
                 "--quant", "Q8_0", *model)
-    else:
-        shutil.copyfile(args.model, args.out)
+        files = {"before": args.model, "after": tuned}
+        result["right"] = {when: right_replies(file, args.probes) for when, file in files.items()}
+    result["taken"] = (result["accepted"]
+                       and result["right"]["after"] >= result["right"]["before"])
+    shutil.copyfile(tuned if result["taken"] else args.model, args.out)
     (args.work / "preference.json").write_text(json.dumps(result, indent=1))
     print(result["reason"])
 

@@ -44,7 +44,7 @@ WHOLE = {
     "sgd": .04, "topical": .035, "taskmaster": .01, "oasst": .003,
     "drills": .025, "recall": .14, "app": .23, "noisy": .12, "contrast": .07, "talk": .15,
     "limits": .13, "errand": .005, "mixed": .05}
-"""What the guide is for, and enough open dialogue to keep its English."""
+"""What the guide is for."""
 PHASES = [
     # sentences first, and copying early
     Phase(0.23, 256, {
@@ -61,8 +61,12 @@ PHASES = [
         "sgd": .05, "topical": .06, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
         "drills": .05, "recall": .15, "app": .25, "noisy": .07, "contrast": .05, "talk": .09,
         "limits": .14, "errand": .02, "mixed": .03}),
-    Phase(0.97, 512, WHOLE),
-    Phase(1.00, 1024, WHOLE),
+    Phase(0.96, 512, WHOLE),
+    # open dialogue again, which is forgotten fast
+    Phase(1.00, 1024, {
+        "sgd": .14, "topical": .15, "taskmaster": .05, "oasst": .003,
+        "drills": .03, "recall": .17, "app": .19, "noisy": .05, "contrast": .04, "talk": .09,
+        "limits": .07, "errand": .003, "mixed": .02}),
 ]
 
 
