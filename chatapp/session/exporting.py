@@ -26,8 +26,6 @@ _ROWS = 48
 """Texts that a merged model is checked on."""
 _ENOUGH = 12
 """Own texts from which on no other dialogue is needed."""
-_LONGEST = 512
-"""Tokens of a text."""
 
 
 def export_adapter(house: House, adapter: AdapterSpec, model: ModelSpec, folder: Path) -> Path:
@@ -87,15 +85,17 @@ def merge_adapter(
 
 def check_rows(engine: TuningClient, groups: Sequence[Group]) -> list[tuple[int, ...]]:
     """Token ids of at most `_ROWS` texts: what was judged, with the best reply, then general dialogue."""
+    from chatapp.session.round_data import longest
     from chatapp.session.run_folder import read_dialogues
 
+    limit = longest(engine)
     own = list(dict.fromkeys((*group.prompt, Turn("assistant", _best(group))) for group in groups))
     random.Random(0).shuffle(own)
     conversations = own if len(own) >= _ENOUGH else [*own, *read_dialogues(replay_dialogues())]
     rows = []
     for turns in conversations:
         ids = engine.encode(turns).ids
-        if 1 < len(ids) <= _LONGEST:
+        if 1 < len(ids) <= limit:
             rows.append(ids)
         if len(rows) == _ROWS:
             break

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
 from chatapp.training.base import Ids
 from chatapp.training.data import (
-    LONGEST,
+    LONGEST_ROW,
     Data,
     SftRow,
     build,
@@ -88,9 +89,9 @@ def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[D
     """What the base says to the openings of `dialogues`: mixed in, it keeps the base what it is."""
     asked = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
     random.Random(0).shuffle(asked)
-    encoded = {turn: engine.encode((turn,)).ids for turn in asked}
-    prompts = {turn: ids for turn, ids in encoded.items() if len(ids) < longest(engine)}
-    prompts = dict(list(prompts.items())[:SAMPLED])
+    encoded = ((turn, engine.encode((turn,)).ids) for turn in asked)
+    limit = longest(engine)
+    prompts = dict(islice(((turn, ids) for turn, ids in encoded if len(ids) < limit), SAMPLED))
     drawn = engine.rollout(list(prompts.values()), 1, _SAMPLING)
     return [
         (turn, Turn("assistant", reply.text.strip()))
@@ -132,7 +133,7 @@ def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material
 
 def longest(engine: TuningClient) -> int:
     """Tokens of a row at most: it has to fit the context too. A prompt needs room for a reply beside it."""
-    return min(LONGEST, engine.info.n_ctx if engine.info is not None else LONGEST)
+    return min(LONGEST_ROW, engine.info.n_ctx if engine.info is not None else LONGEST_ROW)
 
 
 def openings(rows: Sequence[SftRow]) -> list[Ids]:

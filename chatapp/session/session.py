@@ -343,13 +343,13 @@ class Session:
         _require_words(text)
         store = self.store
         old = store.conversations.message(message)
-        store.conversations.require_open(old.conversation)
         if text == old.text:
             return old
         if old.role == "assistant":
             if old.parent is None:
                 raise UsageError("a reply that answers nothing cannot be corrected")
             return self.demonstrate(old.parent, text, (message,))
+        store.conversations.require_open(old.conversation)
         before = self._active_child(old.conversation, old.parent)
         new = store.conversations.add(old.conversation, old.parent, old.role, text, "typed")
         self._undo.push("the edit", lambda: self._swap(new, before))

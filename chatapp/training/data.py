@@ -12,7 +12,7 @@ from chatapp.core.types import Group, Turn
 from chatapp.preferences.pairs import group_pairs
 from chatapp.training.base import Encoder, Ids
 
-LONGEST = 512
+LONGEST_ROW = 512
 """Tokens of a row at most."""
 HELD_OUT = 0.4
 """Share of conversations whose judgements are never trained on."""
@@ -118,7 +118,7 @@ def build(
     groups: Iterable[Group],
     encoder: Encoder,
     *,
-    max_tokens: int = LONGEST,
+    max_tokens: int = LONGEST_ROW,
     share: float = HELD_OUT,
     weight: Callable[[Group], float] = lambda _: 1.0,
 ) -> Data:
@@ -248,7 +248,7 @@ def distinct(
 
 
 def conversation_rows(
-    conversations: Iterable[Sequence[Turn]], encoder: Encoder, limit: int = LONGEST
+    conversations: Iterable[Sequence[Turn]], encoder: Encoder, limit: int = LONGEST_ROW
 ) -> list[SftRow]:
     """General dialogue for the replay term and for perplexity: every assistant turn is learned."""
     rows = []

@@ -33,8 +33,6 @@ GENERATED = {
     "mixed": 4000,
 }
 GENERATED_TEST = 200
-ANSWERS = {"app", "noisy", "contrast", "talk", "limits"}
-"""Of these the replies alone are learnt: what people ask there is no example."""
 
 
 def corpus_stage(args: argparse.Namespace, work: Path) -> None:
@@ -94,7 +92,7 @@ def tokenizer_stage(args: argparse.Namespace, work: Path) -> None:
 
 def pools_stage(args: argparse.Namespace, work: Path) -> None:
     """Turn every source into token arrays."""
-    from packing import Pool
+    from packing import ANSWERED, Pool
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
@@ -104,7 +102,7 @@ def pools_stage(args: argparse.Namespace, work: Path) -> None:
         if not path.name.endswith((".train.jsonl", ".test.jsonl")):
             continue
         pool = Pool.build(tokenizer, _rows(path), meanings)
-        if path.name.split(".")[0] in ANSWERS:
+        if path.name.split(".")[0] in ANSWERED:
             pool.answers_only()
         pool.save(path.with_suffix(".npz"))
         sizes[path.stem] = len(pool.ids)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from clean import Turn
+from score import SETS
 
 Dialogue = list[Turn]
 
@@ -25,8 +26,8 @@ def probe_turns(folder: Path) -> list[str]:
     everybody says, in three words or less."""
     rows = [
         json.loads(line)
-        for name in ("app_questions.jsonl", "guide.jsonl", "second.jsonl", "fresh.jsonl", "open.jsonl")
-        for line in (folder / name).read_text().splitlines()
+        for name in (*SETS, "open")
+        for line in (folder / f"{name}.jsonl").read_text().splitlines()
         if line.strip()
     ]
     return [text for row in rows for text in scored(row) if len(text.split()) > 3]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as functional
 from model import Guide
 from packing import Pool
+from score import SETS
 from tokenizer import ASSISTANT_WEIGHT
 
 HERE = Path(__file__).parent
@@ -64,7 +65,7 @@ def measure(work: Path, gguf: Path, probes: Path, threads: int,
         return _ask(python, str(HERE / "score.py"), str(file), "--json",
                     "--probe", str(probes / f"{name}.jsonl"))
 
-    for name in ("fresh", "second", "guide", "app_questions"):
+    for name in SETS:
         result[name] = score(gguf, name)
     before = work / "guide-q8_0.gguf"
     result["before"] = (

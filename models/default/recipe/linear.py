@@ -15,9 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from generate import Generator
-from score import probes, right
-
-SETS = ("fresh", "second", "guide", "app_questions")
+from score import SETS, probes, right
 
 
 def questions(seed: int = 7) -> tuple[list[str], list[int]]:

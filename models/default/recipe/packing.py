@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from clean import Turn
 from dialogues.meant import Meant
 from tokenizer import ASSISTANT_WEIGHT, encode, opening
 from tokenizers import Tokenizer
+
+ANSWERED = ("app", "noisy", "contrast", "talk", "limits")
+"""Of these the replies alone are learnt: what people ask there is no example."""
 
 
 @dataclass
@@ -31,32 +35,28 @@ class Pool:
         is not known) and grows by what is new."""
         meanings = {} if meanings is None else meanings
         ids, weights, docs, turns, total = [], [], [0], [], 0
-        marks: list[tuple[int, int]] = []
-        spans: list[tuple[int, int, int]] = []
+        meant, reply = [], []
         head = len(opening(tokenizer, "assistant"))
         for dialogue in dialogues:
             i, w, starts = encode(tokenizer, dialogue)
             ids.append(i)
             weights.append(w)
-            for (_, text), reply in zip(dialogue, starts[1:], strict=False):
-                if name := Meant.of(text):
-                    marks.append((total + reply + head - 1,
-                                  meanings.setdefault(name, len(meanings))))
-            spans += [(total + start, total + start + head, total + end)
-                      for (role, _), start, end in zip(
-                          dialogue, starts, [*starts[1:], len(i)], strict=True)
-                      if role == "assistant"]
+            meant.append(np.full(len(i), -1, np.int16))
+            reply.append(np.full(len(i), -1, np.int32))
+            before = ""
+            for (role, text), (start, end) in zip(
+                    dialogue, pairwise([*starts, len(i)]), strict=True):
+                if role == "assistant":
+                    reply[-1][start + head:end] = total + start
+                    if name := Meant.of(before):
+                        meant[-1][start + head - 1] = meanings.setdefault(name, len(meanings))
+                before = text
             turns += [total + s for s in starts]
             total += len(i)
             docs.append(total)
-        meant = np.full(total, -1, np.int16)
-        for at, number in marks:
-            meant[at] = number
-        reply = np.full(total, -1, np.int32)
-        for start, body, end in spans:
-            reply[body:end] = start
         return Pool(np.concatenate(ids), np.concatenate(weights),
-                    np.array(docs), np.array(turns), meant, reply)
+                    np.array(docs), np.array(turns), np.concatenate(meant),
+                    np.concatenate(reply))
 
     def answers_only(self) -> None:
         """Learn the replies alone: what stands between them is no example."""

@@ -29,9 +29,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from clean import Turn
 from decontaminate import Decontaminator, probe_turns
 from generate import Generator
+from player import Player
+from score import OLDER, probes, score
 
 SHARES = {"app": 8, "recall": 5, "unknown": 3, "harmful": 2, "open": 3}
-OLDER = ("app_questions", "guide", "second")
 OFF = re.compile(r"ctrl ?\+|chatapp |\bpress\b|don't know|small guide", re.I)
 
 
@@ -150,11 +151,9 @@ def chatapp(home: Path, *args: str) -> str:
 def right_replies(model: Path, folder: Path) -> int:
     """Right replies of a file to the older probes: once at temperature 0 and
     three times as the application samples."""
-    from player import Player
-    from score import probes, score
-
+    player = Player(model)
     kinds = [kind for name in OLDER
-             for kind in score(Player(model), probes(folder / f"{name}.jsonl"))["kinds"].values()]
+             for kind in score(player, probes(folder / f"{name}.jsonl"))["kinds"].values()]
     return sum(kind["greedy"] + sum(kind["sampled"]) for kind in kinds)
 
 

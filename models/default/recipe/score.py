@@ -22,6 +22,9 @@ from clean import Turn
 from player import Player, seeds
 
 PROBE = Path(__file__).parent / "probes" / "guide.jsonl"
+OLDER = ("second", "guide", "app_questions")
+SETS = ("fresh", *OLDER)
+"""The files of probes that are scored; see probes/README.md."""
 
 
 def right(reply: str, expect: list[str], forbid: list[str]) -> bool:

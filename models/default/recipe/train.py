@@ -23,11 +23,11 @@ import torch
 import torch.distributed as together
 import torch.nn.functional as functional
 from model import Guide, Shape, sight_mask
-from packing import Pool, Row, Stream
+from packing import ANSWERED, Pool, Row, Stream
 from torch import Tensor, nn
 
 MIDDLE = 4  # the block whose output tells the meaning
-NARROW = {"app": 0.7, "noisy": 0.7, "contrast": 0.7, "talk": 0.7, "limits": 0.7}
+NARROW = dict.fromkeys(ANSWERED, 0.7)
 """Shares of dialogues whose replies see only the head of their turn."""
 
 
@@ -192,8 +192,8 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
             missed += meanings.item() / known
         if world > 1:
             loss, missed = add_up(learnt, [loss, missed])
-        for part in (model, teller):
-            nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+        for learner in (model, teller):
+            nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         for tool in tools:
             tool.step()
         seen += plan.batch
