@@ -145,7 +145,7 @@ class LlamaClient:
             raise EngineError("the engine is already writing a reply", "wait for it or stop it first")
         try:
             if self._closed:
-                raise EngineError("the engine is closed", "start chatapp again")
+                raise _closed()
             yield
         finally:
             self._busy.release()
@@ -163,7 +163,11 @@ class LlamaClient:
             raise EngineError("no model is loaded", "choose one with `chatapp models use`")
         if self._child is None or not self._child.alive or self._info is None:
             self._info = self._load(self._spec, self._header, None)
-        return self._started()
+        # Not `_started`: had this one died since, another would stand there with nothing loaded.
+        child = self._child
+        if child is None:
+            raise _closed()
+        return child
 
     def _put_on(self, child: Child, adapter: AdapterSpec | None) -> None:
         self._ask(child, messages.SetAdapter(next(self._ids), adapter))
@@ -178,7 +182,7 @@ class LlamaClient:
             if self._closed:
                 # Closed by another thread while it started.
                 self._child.end("the engine was closed")
-                raise EngineError("the engine is closed", "start chatapp again")
+                raise _closed()
         return self._child
 
     def _load(
@@ -287,6 +291,10 @@ def expected(answer: messages.Answer, kind: type[AnswerT]) -> AnswerT:
     if not isinstance(answer, kind):
         raise EngineError("the engine gave another answer than was asked for")
     return answer
+
+
+def _closed() -> EngineError:
+    return EngineError("the engine is closed", "start chatapp again")
 
 
 def _raised(answer: messages.Failed) -> EngineError | ModelError:

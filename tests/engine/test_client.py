@@ -267,6 +267,35 @@ def test_a_kill_in_mid_stream_costs_only_that_reply(start: Start, endless: Path,
     assert client.pid not in (None, killed)
 
 
+def test_a_death_right_after_loading_costs_only_that_reply(
+    start: Start, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(tiny, fresh=True)
+    expected = texts(client, ask(temperature=0))
+    load, unlucky = client._load, 2
+
+    def end() -> None:
+        assert client.pid
+        os.kill(client.pid, signal.SIGKILL)
+        while client.pid:
+            time.sleep(0.01)
+
+    def load_and_end(*given: object) -> object:
+        nonlocal unlucky
+        info = load(*given)  # type: ignore[arg-type]
+        if unlucky:
+            unlucky -= 1
+            end()
+        return info
+
+    end()
+    monkeypatch.setattr(client, "_load", load_and_end)
+    for _ in range(2):
+        with pytest.raises(EngineDied):
+            run(client, ask())
+    assert texts(client, ask(temperature=0)) == expected
+
+
 def test_an_adapter_that_cannot_come_back_is_not_left_out(start: Start, tiny: Path, tmp_path: Path) -> None:
     client = start(tiny, fresh=True)
     base = texts(client, ask(temperature=0))
