@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.paths import embedded_model, expanded, replay_dialogues
-from chatapp.core.types import Group, Turn
+from chatapp.core.types import Group, Message, Turn
 from chatapp.engine.cache import sha256 as digest_of
 from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
+from chatapp.store.conversations import as_turns
 from chatapp.training.base import Ids
 from chatapp.training.data import (
     LONGEST_ROW,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 UNTOUCHED = 10
 """One dialogue in so many is for the perplexity alone."""
+UNRANKED = 1000
+"""Prompts that nobody judged, at most: no evaluation gets further."""
 SAMPLED = 80
 """Replies of its own that stand for a base that comes without dialogue."""
 _SAMPLING = replace(UNFILTERED, seed=1)
@@ -58,19 +61,24 @@ def groups_of(files: Sequence[Path]) -> tuple[list[Group], tuple[str, ...]]:
 
 
 def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
-    """Prompts of stored conversations that nobody judged a reply to, on the side that is held out.
+    """Prompts of stored conversations that nobody judged a reply to, on the side that is held out; at most
+    `UNRANKED`, those of the conversations that changed last.
 
     They are what people ask here, so the tuned model is tried on them.
     """
     judged = {group.prompt for group in groups}
     found: dict[Dialogue, None] = {}
     for conversation in store.conversations.list():
+        paths: dict[int | None, tuple[Message, ...]] = {None: ()}
         for message in store.conversations.messages(conversation.id):
+            path = paths[message.id] = (*paths[message.parent], message)
             if message.role != "user" or message.origin != "typed":
                 continue
-            prompt = store.conversations.turns(message.id, conversation.system)
+            prompt = as_turns(path, conversation.system)
             if prompt not in judged and is_held_out(split_key(prompt)):
                 found[prompt] = None
+                if len(found) == UNRANKED:
+                    return list(found)
     return list(found)
 
 

@@ -444,8 +444,10 @@ class Session:
         return next((each for each in family if each.active), None)
 
     def _swap(self, new: Message, old: Message | None) -> None:
-        """Take `new` out again and put `old` back in its place."""
-        self.store.conversations.delete_message(new.id)
+        """Take `new` out again and put `old` back in its place. Where a person wrote on below `new`, it stays
+        beside `old`, and with it what was written."""
+        if not self.store.conversations.goes_on(new.id):
+            self.store.conversations.delete_message(new.id)
         self._show_again(old)
 
     def _show_again(self, message: Message | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from chatapp.core.errors import StoreError
+
 
 @dataclass(slots=True)
 class UndoStack:
@@ -18,10 +20,14 @@ class UndoStack:
     def pop(self) -> str | None:
         """Take the newest back and say what it was; None when there is nothing left.
 
-        A step that fails is not tried again.
+        A step that fails is not tried again, unless it was for the database (a full disk, another writer).
         """
         if not self._steps:
             return None
         what, step = self._steps.pop()
-        step()
+        try:
+            step()
+        except StoreError:
+            self._steps.append((what, step))
+            raise
         return what

@@ -4,7 +4,7 @@ shown, and whatever ends the request, the replies are sealed with the reason."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from chatapp.core.types import FinishReason, Message, Provenance
@@ -73,10 +73,11 @@ class Writing:
                 reason = "cancelled"
                 raise
             finally:
-                for lane in self.lanes:
-                    if not lane.finished:
-                        journal.forget(lane.reply.id)
-                        self._seal(lane, reason, lane.provenance)
+                with ExitStack() as all_of_them:  # each is sealed, also where another could not be
+                    for lane in self.lanes:
+                        if not lane.finished:
+                            journal.forget(lane.reply.id)
+                            all_of_them.callback(self._seal, lane, reason, lane.provenance)
 
     def _begin(self, started: Started) -> Iterator[Update]:
         self.started = started

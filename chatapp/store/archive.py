@@ -6,9 +6,9 @@ Its ids are its own; in the database it gets new ones.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from chatapp.core.errors import FormatError
 from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Sampling
@@ -27,18 +27,23 @@ class Archive:
         self._rankings = rankings
 
     def record(self, conversation: int) -> dict[str, Any]:
-        """The conversation as values that JSON can hold, without unfinished replies, and of the deleted
-        messages with those alone that a judgement in force refers to."""
+        """The conversation as values that JSON can hold, without unfinished replies that nothing follows, and
+        of the deleted messages with those alone that a judgement in force refers to."""
         whole = self._conversations.get(conversation)
         rankings = self._rankings.list(conversation)
-        demonstrations = self._rankings.demonstrations()
+        demonstrations = self._rankings.demonstrations(conversation)
         judged = {reply for each in rankings for reply in each.shown}
         judged.update(reply for each in demonstrations for reply in each.replaces)
-        messages = [
+        found = [
             each
             for each in self._conversations.messages(conversation, deleted=True)
-            if (not each.deleted or each.id in judged)
-            and (each.finish_reason is not None or each.origin != "model")
+            if not each.deleted or each.id in judged
+        ]
+        followed = {each.parent for each in found}
+        messages = [
+            replace(each, finish_reason="interrupted") if _unfinished(each) else each
+            for each in found
+            if not _unfinished(each) or each.id in followed
         ]
         ids = {each.id for each in messages}
         return {
@@ -64,7 +69,7 @@ class Archive:
             ],
             "thumbs": [
                 {"reply": each.reply, "value": each.value, "created": to_iso(each.created)}
-                for each in self._rankings.thumbs()
+                for each in self._rankings.thumbs(conversation)
                 if each.reply in ids
             ],
             "demonstrations": [
@@ -91,7 +96,7 @@ class Archive:
         try:
             with self._connection.transaction():
                 return self._add(record)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FormatError(f"the conversation is damaged ({type(error).__name__}: {error})") from error
 
     def _add(self, record: dict[str, Any]) -> Conversation:
@@ -161,6 +166,10 @@ class Archive:
         self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message,))
 
 
+def _unfinished(message: Message) -> bool:
+    return message.origin == "model" and message.finish_reason is None
+
+
 def _message(message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
@@ -179,7 +188,20 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _provenance(values: dict[str, Any]) -> Provenance:
     sampling = {**values["sampling"], "stop": tuple(str(each) for each in values["sampling"]["stop"])}
-    return Provenance(**{**values, "sampling": Sampling(**sampling)})
+    made = Provenance(**{**values, "sampling": Sampling(**sampling)})
+    _require_types(made.sampling, {"stop"})
+    _require_types(made, {"sampling"})
+    return made
+
+
+def _require_types(made: Sampling | Provenance, besides: set[str]) -> None:
+    """Errors: `ValueError` for a field, other than `besides`, that holds what it is not declared to."""
+    for name, declared in get_type_hints(type(made)).items():
+        value = getattr(made, name)
+        if name in besides or (isinstance(value, int) and not isinstance(value, bool) and declared is float):
+            continue
+        if isinstance(value, bool) or not isinstance(value, declared):
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _moment(text: str) -> str:

@@ -14,6 +14,8 @@ from sqlite_utils import Database
 from chatapp.core.errors import StoreError, UsageError
 
 Row = sqlite3.Row
+PATIENCE = 60.0
+"""Seconds to wait for another writer; a large import holds the lock for ten and more."""
 
 
 class Connection:
@@ -21,7 +23,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         with sqlite_errors():
-            raw = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+            raw = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
         raw.row_factory = sqlite3.Row
         self.db = Database(raw)
 
@@ -118,7 +120,7 @@ def said_at(seconds: float | None) -> str:
 
 
 def to_iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_iso(text: str) -> float:

@@ -30,6 +30,12 @@ def refuse_deleted(connection: Connection, conversation: int) -> None:
         )
 
 
+def as_turns(path: Sequence[Message], system: str) -> tuple[Turn, ...]:
+    """What a model is given at the end of `path`, which begins with a conversation's first message."""
+    first = (Turn("system", system),) if system and path[0].role != "system" else ()
+    return (*first, *(Turn(each.role, each.text) for each in path))
+
+
 class Conversations:
     """Every method that changes something is one transaction. Missing ids raise `NotFound`."""
 
@@ -163,8 +169,17 @@ class Conversations:
         if system is None:
             of = path[0].conversation  # `get` would count its messages
             system = self._connection.rows("SELECT system FROM conversations WHERE id = ?", (of,))[0][0]
-        first = (Turn("system", system),) if system and path[0].role != "system" else ()
-        return (*first, *(Turn(each.role, each.text) for each in path))
+        return as_turns(path, system)
+
+    def goes_on(self, message: int) -> bool:
+        """Whether a person wrote on below it."""
+        return bool(
+            self._connection.rows(
+                f"SELECT 1 FROM messages WHERE id IN ({rows.SUBTREE}) AND id != ?"
+                " AND origin = 'typed' AND deleted IS NULL LIMIT 1",
+                (message, message),
+            )
+        )
 
     # Writing messages
 

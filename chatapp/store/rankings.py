@@ -50,9 +50,14 @@ class Rankings:
             return self._append(prompt, shown, tiers, all_bad, tags, milliseconds, source, None, created)
 
     def set_tags(self, id: int, tags: Sequence[str]) -> Ranking:
-        """The same order again with these tags: a new event of the same moment, which replaces `id`."""
+        """The same order again with these tags: a new event of the same moment, which replaces `id`.
+
+        Errors: `UsageError` where `id` was taken back or replaced meanwhile, `NotFound`.
+        """
         with self._connection.transaction():
             old = self.get(id)
+            if not self._connection.rows("SELECT 1 FROM rankings_in_force WHERE id = ?", (id,)):
+                raise UsageError(f"ranking {id} was taken back or replaced", "rank the replies again")
             return self._append(
                 old.prompt,
                 old.shown,
@@ -237,9 +242,11 @@ class Rankings:
             )
             return rows.thumb(self._connection.rows("SELECT * FROM thumb_events WHERE id = ?", (id,))[0])
 
-    def thumbs(self) -> builtins.list[Thumb]:
+    def thumbs(self, conversation: int | None = None) -> builtins.list[Thumb]:
         """The thumbs in force, oldest first."""
-        return [rows.thumb(row) for row in self._connection.rows("SELECT * FROM thumbs_in_force ORDER BY id")]
+        where, values = _within("reply", conversation)
+        found = self._connection.rows(f"SELECT * FROM thumbs_in_force {where} ORDER BY id", values)
+        return [rows.thumb(row) for row in found]
 
     def thumb_of(self, reply: int) -> Literal[-1, 0, 1]:
         row = self._connection.row("SELECT * FROM thumbs_in_force WHERE reply = ?", (reply,))
@@ -267,9 +274,10 @@ class Rankings:
             )
             return self._demonstrations("demonstrations WHERE id = ?", (id,))[0]
 
-    def demonstrations(self) -> builtins.list[Demonstration]:
+    def demonstrations(self, conversation: int | None = None) -> builtins.list[Demonstration]:
         """The demonstrations in force, oldest first."""
-        return self._demonstrations("demonstrations_in_force", ())
+        where, values = _within("prompt", conversation)
+        return self._demonstrations(f"demonstrations_in_force {where}", values)
 
     def undemonstrate(self, id: int) -> None:
         """Take a demonstration back; its text stays in the conversation."""
@@ -291,3 +299,10 @@ class Rankings:
             )
             for row in self._connection.rows(f"SELECT * FROM {source} ORDER BY id", values)
         ]
+
+
+def _within(message: str, conversation: int | None) -> tuple[str, tuple[int, ...]]:
+    """The condition that the column `message` is one of `conversation`, or none."""
+    if conversation is None:
+        return "", ()
+    return f"WHERE {message} IN (SELECT id FROM messages WHERE conversation = ?)", (conversation,)

@@ -12,6 +12,7 @@ from chatapp.core.paths import embedded_model
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
 from chatapp.engine.tuning import TuningClient
+from chatapp.session import round_data
 from chatapp.session.round_data import (
     data_of,
     is_untouched,
@@ -74,6 +75,17 @@ def test_prompts_that_nobody_judged_are_found_on_the_held_out_side(tmp_path: Pat
             expected.append((*opening, Turn("assistant", f"answer {n}"), Turn("user", f"and then {n}")))
     assert sorted(map(repr, found)) == sorted(map(repr, expected)) and found
     assert not {group.prompt for group in groups} & set(found)
+
+
+def test_of_very_many_prompts_the_newest_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(tmp_path / "chat.db") as store:
+        for n in range(60):
+            conversation = store.conversations.create().id
+            store.conversations.add(conversation, None, "user", f"question {n}", "typed")
+        every = unranked_prompts(store, [])
+        monkeypatch.setattr(round_data, "UNRANKED", 5)
+        assert unranked_prompts(store, []) == every[:5]
+    assert len(every) > 5 and every[0][0].text > "question 5"
 
 
 def test_one_dialogue_in_ten_is_never_trained_on() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any, NoReturn
 
 import pytest
 
-from chatapp.core.errors import EngineDied, EngineError, NotFound, UsageError
+from chatapp.core.errors import EngineDied, EngineError, NotFound, StoreError, UsageError
 from chatapp.core.types import Message, Sampling, Turn
 from chatapp.engine.base import AdapterSpec
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.alternatives import ROUNDS
 from chatapp.session.session import Session
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Text
+from chatapp.store.conversations import Conversations
 from chatapp.store.database import Store
 from tests.session.conftest import SPEC, Build
 
@@ -291,6 +293,57 @@ def test_editing_a_reply_is_a_demonstration(build: Build, store: Store) -> None:
     session.undo()
     assert store.rankings.demonstrations() == []
     assert [each.id for each in session.path()] == [prompt.id, reply.id]
+
+
+def test_what_was_written_since_an_edit_stays_when_it_is_undone(build: Build, store: Store) -> None:
+    session = build()
+    _, reply = answer(session, "one")
+    better = session.edit(reply.id, "a better answer")
+    answer(session, "two")
+    shown = [each.id for each in session.path()]
+    assert session.undo() == "the edit"
+    assert [each.id for each in session.path()] == [*shown[:1], reply.id]
+    assert store.rankings.demonstrations() == []
+    session.activate(better.id)
+    assert [each.id for each in session.path()] == shown
+
+
+def test_an_undo_that_the_database_refused_can_be_tried_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = build()
+    _, reply = answer(session, "one")
+    session.delete(reply.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Conversations, "restore_message", refused)
+        with pytest.raises(StoreError):
+            session.undo()
+    assert session.undo() == "the deletion"
+    assert session.path()[-1].id == reply.id
+
+
+def test_a_reply_that_cannot_be_sealed_does_not_keep_the_others_open(
+    build: Build, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = build(["fine", EngineDied("the engine was killed")])
+    prompt, _ = answer(session, "one")
+    finish, tried = Conversations.finish, 0
+
+    def refuse_the_first(*given: Any) -> Message:
+        nonlocal tried
+        tried += 1
+        return refused() if tried == 1 else finish(*given)
+
+    monkeypatch.setattr(Conversations, "finish", refuse_the_first)
+    with pytest.raises(StoreError):
+        list(session.alternatives(prompt.id, 3))
+    replies = store.conversations.messages(1, deleted=True)[2:]
+    assert len(replies) == tried == 3
+    assert sum(each.finish_reason is None for each in replies) == 1
+
+
+def refused(*_: object) -> NoReturn:
+    raise StoreError("database: database is locked")
 
 
 def test_a_demonstration_is_stored_as_a_whole_or_not_at_all(build: Build, store: Store) -> None:

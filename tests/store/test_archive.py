@@ -6,10 +6,12 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.core.errors import ChatappError
+from chatapp.core.errors import ChatappError, FormatError
+from chatapp.core.types import Provenance
 from chatapp.store.database import Store
 from tests.store.conftest import answer, ask
 
@@ -51,6 +53,43 @@ def test_a_copy_is_the_same_but_for_its_ids(store: Store) -> None:
         same = {"text", "role", "origin", "active", "created", "finish_reason", "provenance"}
         assert {name: one[name] for name in same} == {name: other[name] for name in same}
     assert store.integrity() == "ok"
+
+
+def test_an_unfinished_reply_comes_along_where_something_follows_it(store: Store) -> None:
+    conversation = store.conversations.create().id
+    prompt = store.conversations.add(conversation, None, "user", "hello", "typed")
+    growing = store.conversations.begin_reply(conversation, prompt.id, Provenance("guide"))
+    store.conversations.journal(growing.id, "half of")
+    store.conversations.begin_reply(conversation, prompt.id, Provenance("guide"), activate=False)
+    store.conversations.add(conversation, growing.id, "user", "go on", "typed")
+    copied = store.archive.add(store.archive.record(conversation))
+    texts = {each.text: each.finish_reason for each in store.conversations.messages(copied.id)}
+    assert texts == {"hello": None, "half of": "interrupted", "go on": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("prompt_tokens", "x"), ("seconds", "\x1b[2J"), ("cached_tokens", True), ("model", 5), ("adapter", [])],
+)
+def test_provenance_of_another_type_is_refused(store: Store, field: str, value: object) -> None:
+    record = made(store)
+    (one, *_) = (each for each in record["messages"] if each["provenance"])
+    one["provenance"][field] = value
+    with pytest.raises(FormatError):
+        store.archive.add(record)
+    one["provenance"][field] = None
+    one["provenance"] = {"model": "guide", "sampling": {"temperature": 1, "stop": []}}
+    store.archive.add(record)
+
+
+def test_moments_and_ids_out_of_the_ordinary(store: Store) -> None:
+    record = made(store)
+    record["messages"][0]["created"] = "0900-01-01T00:00:00Z"
+    copied = store.archive.add(record)
+    assert store.archive.record(copied.id)["messages"][0]["created"].startswith("0900-01-01T")
+    record["messages"][0]["id"] = float("inf")
+    with pytest.raises(FormatError):
+        store.archive.add(record)
 
 
 def test_a_deleted_reply_that_was_judged_comes_along_and_stays_deleted(store: Store) -> None:

@@ -40,7 +40,7 @@ def test_pragmas(store: Store) -> None:
     assert read("PRAGMA journal_mode")[0][0] == "wal"
     assert read("PRAGMA foreign_keys")[0][0] == 1
     assert read("PRAGMA synchronous")[0][0] == 1
-    assert read("PRAGMA busy_timeout")[0][0] == 5000
+    assert read("PRAGMA busy_timeout")[0][0] == 60_000
 
 
 def test_opening_again_finds_everything(store: Store) -> None:

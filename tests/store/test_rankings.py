@@ -164,6 +164,32 @@ def test_the_last_thumb_counts(store: Store) -> None:
     assert store.rankings.thumbs() == [up]
 
 
+def test_tags_do_not_bring_a_ranking_back(store: Store) -> None:
+    prompt, (a, b) = ask(store, replies=2)
+    first = store.rankings.add(prompt.id, [a.id, b.id], ((a.id,), (b.id,)))
+    newer = store.rankings.add(prompt.id, [a.id, b.id], ((b.id,), (a.id,)))
+    with pytest.raises(UsageError):
+        store.rankings.set_tags(first.id, ["short"])
+    assert store.rankings.list() == [newer]
+    store.rankings.retract(newer.id)
+    with pytest.raises(UsageError):
+        store.rankings.set_tags(newer.id, ["short"])
+    assert store.rankings.list() == [first]
+
+
+def test_thumbs_and_demonstrations_of_one_conversation(store: Store) -> None:
+    made = {}
+    for _ in range(2):
+        prompt, (a, b) = ask(store, replies=2)
+        made[prompt.conversation] = (
+            store.rankings.thumb(a.id, 1),
+            store.rankings.demonstrate(prompt.id, a.id, [b.id]),
+        )
+    for conversation, (thumb, demonstration) in made.items():
+        assert store.rankings.thumbs(conversation) == [thumb]
+        assert store.rankings.demonstrations(conversation) == [demonstration]
+
+
 def test_demonstrations_can_be_taken_back(store: Store) -> None:
     prompt, (a, b) = ask(store, replies=2)
     written = store.conversations.add(prompt.conversation, prompt.id, "assistant", "better", "edit")
