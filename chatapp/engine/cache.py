@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chatapp.core.errors import ModelError
+from chatapp.core.errors import EngineError, ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.core.whole_file import whole_file
 
 _KEPT = 500
+_PIECE = 4 << 20
 
 
-def sha256(path: Path, cache: Path | None = None) -> str:
+def sha256(path: Path, cache: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> str:
     """Hex digest of `path`, from `cache` when path, size and time of change are those of last time.
 
-    Errors: `ModelError` when the file cannot be read.
+    Errors: `ModelError` when the file cannot be read; `EngineError` when it was `stopped` on the way.
     """
     try:
         status = path.stat()
@@ -26,8 +28,13 @@ def sha256(path: Path, cache: Path | None = None) -> str:
         digest = known.get(key)
         if isinstance(digest, str):
             return digest
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        sum_so_far = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_PIECE):
+                sum_so_far.update(piece)
+                if stopped():
+                    raise EngineError("loading was stopped")
+        digest = sum_so_far.hexdigest()
     except OSError as error:
         raise ModelError(f"{one_line(path.name, 80)} cannot be read: {error.strerror}") from error
     if cache:

@@ -25,6 +25,7 @@ import_module(sys.argv.pop(1)).main()
 _HELLO_SECONDS = 60.0
 _END_SECONDS = 3.0
 _POLL_SECONDS = 0.5
+_ASLEEP_SECONDS = 2.0
 _LOG_LIMIT = 5 * 2**20
 _NO_LIBRARY = 3
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGBUS, signal.SIGFPE})
@@ -81,12 +82,16 @@ class Child:
 
         Errors: `EngineDied` when the process is gone, or silent for so long that it was ended.
         """
-        begun = time.monotonic()
+        begun = now = time.monotonic()
         while True:
+            looked = now
             try:
                 answer = self._answers.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 now = time.monotonic()
+                if now - looked > _ASLEEP_SECONDS:
+                    # It was the program itself that stood still (Ctrl+Z, a laptop's lid).
+                    begun = now
                 if now < deadline(begun):
                     continue
                 self.end(f"the engine was silent for {now - begun:.0f} s and was ended")

@@ -192,9 +192,10 @@ class LlamaClient:
         self._info = self._worn = None
         known = probe.finding_for(self._cache, header.quantisation)
         extra = known is None or known.extra_buffers
-        with ThreadPoolExecutor(1, "sha256") as side:
+        given_up = threading.Event()
+        with ThreadPoolExecutor(1, "sha256") as side, _set_on_error(given_up):
             # Hashing a large file takes as long as loading it.
-            digest = side.submit(sha256, spec.path, self._cache)
+            digest = side.submit(sha256, spec.path, self._cache, lambda: given_up.is_set() or self._closed)
             try:
                 info = self._load_once(spec, extra, known is None, progress)
                 if known is None:
@@ -291,6 +292,15 @@ def expected(answer: messages.Answer, kind: type[AnswerT]) -> AnswerT:
     if not isinstance(answer, kind):
         raise EngineError("the engine gave another answer than was asked for")
     return answer
+
+
+@contextlib.contextmanager
+def _set_on_error(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        event.set()
+        raise
 
 
 def _closed() -> EngineError:

@@ -20,6 +20,7 @@ from chatapp.core.sanitize import one_line
 _MAGIC = b"GGUF"
 _CHUNK = 1 << 20
 _MAX_STRING = 4 << 20
+_MAX_TEXTS = 64 << 20
 _MAX_KEY = 1 << 16
 _MAX_NAME = 64
 _MAX_PAIRS = 100_000
@@ -241,6 +242,8 @@ class _Reader:
         self._arrays = arrays
         self._strings = 0
         """In arrays, so far."""
+        self._texts = 0
+        """Bytes of text that were read so far."""
         self._size = os.fstat(file.fileno()).st_size
         self._buffer = b""
         self._start = 0
@@ -279,6 +282,9 @@ class _Reader:
         length: int = self._number("<Q")
         if length > limit:
             raise _BadFile(f"it holds a text of {length} bytes where at most {limit} make sense")
+        self._texts += length
+        if self._texts > _MAX_TEXTS:
+            raise _BadFile(f"it holds more than {_MAX_TEXTS >> 20} MiB of text in its header")
         return self._take(length).decode("utf-8", "replace")
 
     def header(self) -> GgufHeader:

@@ -149,8 +149,9 @@ class Catalogue:
 
         A link is dropped and what it leads to stays; a file of the models folder moves to `removed/` in it,
         where `discover` finds it. Where the settings name the model, they name the guide afterwards.
-        Errors: `NotFound`; `UsageError` for the embedded model, and where `delete_file` would reach a file
-        outside the models folder or one that another name leads to. Then nothing is changed.
+        Errors: `NotFound`; `UsageError` for the embedded model, where another name leads to the file that
+        would be moved or deleted, and where `delete_file` would reach a file outside the models folder. Then
+        nothing is changed.
         """
         if name == GUIDE:
             raise UsageError("the embedded model comes with the program and stays")
@@ -162,6 +163,8 @@ class Catalogue:
         file = target.resolve()
         if delete_file:
             self._require_own(name, file)
+        if delete_file or not target.is_symlink():
+            self._require_alone(name, file)
         if target.is_symlink():
             target.unlink()
             if delete_file:
@@ -183,6 +186,9 @@ class Catalogue:
                 f"the file of {name} is not in chatapp's own folder and is not deleted: {file}",
                 f"`chatapp models remove {name}` alone takes it out of the list",
             )
+
+    def _require_alone(self, name: str, file: Path) -> None:
+        """Errors: `UsageError` where another name leads to `file`, which is going to be away."""
         others = [
             each.stem
             for each in self._paths.models.glob("*.gguf")

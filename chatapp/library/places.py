@@ -35,7 +35,8 @@ def lm_studio_folders(environment: Mapping[str, str]) -> list[Path]:
     """The folder that LM Studio's settings name, today's default and the one of older versions."""
     home = _home(environment)
     studio = home / ".lmstudio"
-    if pointed := _short_text(home / ".lmstudio-home-pointer").strip():
+    pointed = _short_text(home / ".lmstudio-home-pointer").strip()
+    if pointed and "\0" not in pointed:
         studio = _path(pointed, environment)
     folders = [studio / "models", home / ".cache" / "lm-studio" / "models"]
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from chatapp.session.session import Session
     from chatapp.session.updates import Update
 
+_PATIENCE = 2.0
+"""Seconds that what runs has to end by itself when the program ends."""
 T = TypeVar("T")
 Job = Callable[["Session"], T]
 
@@ -107,13 +109,18 @@ class SessionThread:
             self._made.cancel()
 
     async def close(self, last: Callable[[], object]) -> None:
-        """Stop what runs, let it be sealed, run `last` in the thread and end it; idempotent."""
+        """Stop what runs, let it be sealed, run `last` in the thread and end it, and the engine with whatever
+        cannot be stopped (a model that is loading); idempotent."""
         if self._closed:
             return
         self._closed = True
         self.cancel()
         self._pool.submit(last)
-        await asyncio.to_thread(self._pool.shutdown, True)
+        ended = asyncio.create_task(asyncio.to_thread(self._pool.shutdown, True))
+        await asyncio.wait([ended], timeout=_PATIENCE)
+        if self._made is not None:
+            await asyncio.to_thread(self._made.engine.close)
+        await ended
 
     def _session(self) -> Session:
         if self._made is None:

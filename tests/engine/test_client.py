@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -237,6 +239,52 @@ def test_an_engine_that_does_not_stop_is_ended(
     with pytest.raises(ProcessLookupError):
         os.kill(stuck, 0)
     assert run(client, ask()).replies[0].done
+
+
+def test_a_program_that_stood_still_does_not_blame_the_engine(
+    start: Start, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start(tiny, fresh=True)
+    real, slept = time.monotonic, threading.Event()
+    monkeypatch.setattr(child, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(
+        child, "time", SimpleNamespace(monotonic=lambda: real() + (5000 if slept.is_set() else 0))
+    )
+    pid = client.pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    for seconds, wake in ((0.3, slept.set), (0.6, lambda: os.kill(pid, signal.SIGCONT))):
+        threading.Timer(seconds, wake).start()
+    assert client.count([Turn("user", "hello")]) and client.pid == pid
+
+
+def test_closing_ends_a_load_and_its_hashing(
+    start: Start, tiny: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = threading.Event()
+
+    def endless(path: Path, cache: Path, stopped: Callable[[], bool]) -> str:
+        hashing.set()
+        while not stopped():
+            time.sleep(0.01)
+        raise EngineError("loading was stopped")
+
+    monkeypatch.setattr(client_module, "sha256", endless)
+    client = LlamaClient(cache)
+    failed: list[Exception] = []
+
+    def load() -> None:
+        try:
+            client.load(ModelSpec(tiny, "tiny"))
+        except EngineError as error:
+            failed.append(error)
+
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    assert hashing.wait(60)
+    client.close()
+    loading.join(60)
+    assert not loading.is_alive() and failed
 
 
 def test_closing_the_iterator_stops_the_request(start: Start, endless: Path) -> None:

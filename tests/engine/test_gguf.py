@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.core.errors import ModelError
+from chatapp.core.errors import EngineError, ModelError
 from chatapp.engine.cache import read_table, sha256, write_table
 from chatapp.engine.gguf import TENSOR_TYPES, read_header, require_adapter, require_model, tensors_of
 from tests.engine.tiny_gguf import CHATML, make_adapter, make_model
@@ -134,6 +134,19 @@ def test_an_array_of_millions_of_texts_is_refused_before_it_is_stepped_over(tmp_
         read_header(path)
 
 
+def test_texts_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    path, size, place = tmp_path / "texts.gguf", 4 << 20, 24
+    with path.open("wb") as file:
+        file.write(struct.pack("<4sIQQ", b"GGUF", 3, 0, 100))
+        for number in range(100):  # between them holes: nothing is written
+            file.seek(place)
+            file.write(struct.pack("<Q3sIQ", 3, b"%03d" % number, 8, size))
+            place = file.tell() + size
+        file.truncate(place)
+    with pytest.raises(ModelError, match="MiB of text"):
+        read_header(path)
+
+
 def test_impossible_tensors_are_refused(tiny: Path, tmp_path: Path) -> None:
     data = tiny.read_bytes()
     name = b"blk.0.attn_q.weight"
@@ -203,6 +216,14 @@ def test_a_mutated_file_parses_or_is_refused(small: bytes, tmp_path: Path, data:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+def test_sha256_can_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    with pytest.raises(EngineError, match="stopped"):
+        sha256(path, tmp_path / "cache", lambda: True)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_sha256_is_remembered_until_the_file_changes(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_new_key_stands_before_the_first_table(tmp_path: Path) -> None:
     assert file.read_text() == 'n_ctx = 5\nmodel = "b"\n[sampling]\nmodel = 3\n'
 
 
-@pytest.mark.parametrize("text", ["model = [", 'system = """\nmodel = "inside"\n"""\n'])
+@pytest.mark.parametrize("text", ["model = [", '"model" = "quoted"\n'])
 def test_what_cannot_be_changed_is_left_alone(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
@@ -30,6 +30,30 @@ def test_what_cannot_be_changed_is_left_alone(tmp_path: Path, text: str) -> None
         set_value(file, "model", "a")
     assert file.read_text() == text
     assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ('system = """\nmodel = "inside"\n"""\n', 'system = """\nmodel = "inside"\n"""\nmodel = "a"\n'),
+        ('system = """\nmodel = X\n"""\nmodel = "a"\n', 'system = """\nmodel = X\n"""\nmodel = "a"\n'),
+        ('system = """\nmodel = X\n"""\nmodel = "b"\n', 'system = """\nmodel = X\n"""\nmodel = "a"\n'),
+        ('system = """\n[short answer]\n"""\n[b]\n', 'system = """\n[short answer]\n"""\nmodel = "a"\n[b]\n'),
+        ('system = """\n[short answer]\n"""\n', 'system = """\n[short answer]\n"""\nmodel = "a"\n'),
+    ],
+)
+def test_a_text_of_several_lines_is_left_as_it_is(tmp_path: Path, text: str, changed: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    set_value(file, "model", "a")
+    assert file.read_text() == changed
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        set_value(file, "model", "caf\udce9.gguf")
+    assert not file.exists()
 
 
 @given(st.text(st.characters(codec="utf-8")))

@@ -139,6 +139,8 @@ def test_each_program_is_asked_where_it_keeps_its_files(tmp_path: Path) -> None:
     assert ollama_folders(home)[0] == tmp_path / ".ollama/models"
     old = tmp_path / ".cache/lm-studio/models"
     assert lm_studio_folders(home) == [tmp_path / ".lmstudio/models", old]
+    (tmp_path / ".lmstudio-home-pointer").write_bytes(bytes(4))
+    assert lm_studio_folders(home) == [tmp_path / ".lmstudio/models", old]
     (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/studio\n")
     (tmp_path / "studio").mkdir()
     (tmp_path / "studio/settings.json").write_text('{"downloadsFolder": "/big"}')

@@ -56,7 +56,9 @@ def test_delete_file_deletes_a_copy(catalogue: Catalogue, paths: Paths, tmp_path
     (paths.models / "same.gguf").symlink_to(copy)
     with pytest.raises(UsageError, match="same is the same file"):
         catalogue.remove("tiny", delete_file=True)
-    assert copy.exists()
+    with pytest.raises(UsageError, match="same is the same file"):
+        catalogue.remove("tiny")
+    assert copy.exists() and names(catalogue) == ["guide", "same", "tiny"]
     catalogue.remove("same")
     assert catalogue.remove("tiny", delete_file=True).kept is False
     assert not copy.exists() and file.exists()
