@@ -132,9 +132,14 @@ def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> 
 
 def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
     limit = longest(engine)
-    mix = conversation_rows(given.mix, engine, limit)
+    held, trained = (
+        {split_key(group.prompt) for group in given.groups if is_held_out(split_key(group.prompt)) is side}
+        for side in (True, False)
+    )
+    # A file of one's own dialogue may hold the very conversations that were judged.
+    mix = [row for row in conversation_rows(given.mix, engine, limit) if row.key not in held]
     own = [engine.encode(prompt).ids for prompt in given.prompts]
-    untouched = conversation_rows(given.untouched, engine, limit)
+    untouched = [row for row in conversation_rows(given.untouched, engine, limit) if row.key not in trained]
     prompts = [ids for ids in (*own, *openings(untouched)) if len(ids) < limit]
     return Material(data, mix, untouched, list(dict.fromkeys(prompts)))
 

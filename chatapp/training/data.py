@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import takewhile
 
 from chatapp.core.types import Group, Turn
 from chatapp.preferences.pairs import group_pairs
@@ -87,6 +89,8 @@ class Data:
     duplicates: int = 0
     """Groups that say the same of the same texts again; each is used once."""
     too_long: int = 0
+    empty: int = 0
+    """Groups with a reply of no tokens at all, of a model whose template does not end one."""
 
     @property
     def rankings(self) -> int:
@@ -128,6 +132,7 @@ def build(
     data = Data(Side(), Side(), digest(groups))
     said: Counter[tuple[str, str, str]] = Counter()
     seen: set[str] = set()
+    ids_of = cache(lambda turns: tuple(encoder.encode(turns).ids))
     earlier: dict[int, list[Ids]] = {id(data.train): [], id(data.held_out): []}
     for group in groups:
         key = split_key(group.prompt)
@@ -144,8 +149,11 @@ def build(
         if encoded is None:
             data.too_long += 1
             continue
+        if not all(encoded[1]):
+            data.empty += 1
+            continue
         _place(group, key, encoded, side, data, weight(group))
-        earlier[id(side)] += _earlier(group.prompt, encoder, max_tokens)
+        earlier[id(side)] += _earlier(group.prompt, ids_of, max_tokens)
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
     for side in (data.train, data.held_out):
         side.rankings += _from_thumbs(side.thumbs)
@@ -180,33 +188,53 @@ def _said(group: Group) -> str:
 
 
 def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids, ...]] | None:
-    """Ids of the prompt and of each reply; old turns are dropped until the longest fits."""
-    turns = list(group.prompt)
-    while turns:
-        prompt = tuple(encoder.encode(turns).ids)
-        replies = tuple(encode_reply(encoder, turns, each.text) for each in group.replies)
-        if len(prompt) + max(map(len, replies)) <= limit:
-            return prompt, replies
-        first = 1 if turns[0].role == "system" else 0
-        later = [at for at in range(first + 1, len(turns)) if turns[at].role == "user"]
-        if not later:
+    """Ids of the prompt and of each reply, without as many of the oldest turns as it takes for the longest to
+    fit into `limit`; None where nothing is left."""
+    turns = group.prompt
+    head = 1 if turns and turns[0].role == "system" else 0
+    starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
+
+    def encoded(start: int) -> tuple[Ids, tuple[Ids, ...]] | None:
+        kept = (*turns[:head], *turns[start:])
+        prompt = tuple(encoder.encode(kept).ids)
+        if len(prompt) >= limit:
             return None
-        del turns[first : later[0]]
-    return None
+        replies = tuple(encode_reply(encoder, kept, each.text) for each in group.replies)
+        return (prompt, replies) if len(prompt) + max(map(len, replies)) <= limit else None
+
+    # Everything fits most of the time. The length falls with each turn that goes, so that bisection finds
+    # where it begins to.
+    if not starts or (found := encoded(starts[0])):
+        return found if starts else None
+    low, high = 1, len(starts) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        if at_middle := encoded(starts[middle]):
+            found, high = at_middle, middle - 1
+        else:
+            low = middle + 1
+    return found
 
 
-def _earlier(turns: Sequence[Turn], encoder: Encoder, limit: int) -> list[Ids]:
+def _earlier(turns: Sequence[Turn], ids_of: Callable[[tuple[Turn, ...]], Ids], limit: int) -> list[Ids]:
     """The prompts that stood before the last one in the same conversation."""
-    asked = [at for at, turn in enumerate(turns[:-1]) if turn.role == "user"]
-    found = [tuple(encoder.encode(turns[: at + 1]).ids) for at in asked]
-    return [ids for ids in found if len(ids) < limit]
+    found: list[Ids] = []
+    for at, turn in enumerate(turns[:-1]):
+        if turn.role == "user":
+            ids = ids_of(tuple(turns[: at + 1]))
+            if len(ids) >= limit:
+                break
+            found.append(ids)
+    return found
 
 
 def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:
     """The ids of an assistant's `text` after `prompt`, with the token that ends it."""
-    opened = encoder.encode(prompt)
+    opened = encoder.encode(prompt).ids
     whole = encoder.encode([*prompt, Turn("assistant", text)])
-    start = len(opened.ids)
+    # Some templates open a reply with more (`<think>`) than they write around one that is there.
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(opened, whole.ids, strict=False))
+    start = sum(1 for _ in same)
     return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
 
 

@@ -94,6 +94,8 @@ def _warnings(data: Data) -> list[str]:
         found.append(f"{_count(data.duplicates, 'judgement')} came twice and count once")
     if data.too_long:
         found.append(f"{data.too_long} were too long for the model and left out")
+    if data.empty:
+        found.append(f"{data.empty} held a reply without a word and were left out")
     if data.rankings >= FEW and not data.held_out.rankings:
         found.append(
             "all rankings come from one side of the split, so nothing can be held out: chat about more"

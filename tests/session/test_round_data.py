@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -94,6 +96,23 @@ def test_one_dialogue_in_ten_is_never_trained_on() -> None:
     assert sorted(map(repr, [*mix, *untouched])) == sorted(map(repr, dialogues))
     assert 60 < len(untouched) < 140 and all(map(is_untouched, untouched))
     assert parted(list(reversed(dialogues)))[1] == list(reversed(untouched))
+
+
+def test_a_mix_of_what_was_judged_stays_on_its_side_of_the_split() -> None:
+    groups = [
+        Group((Turn("user", f"question {n}"),), (GroupReply("good"), GroupReply("bad")), ((0,), (1,)))
+        for n in range(40)
+    ]
+    best = [(*group.prompt, Turn("assistant", "good")) for group in groups]
+    other = [(Turn("user", f"hello {n}"), Turn("assistant", "hi")) for n in range(5)]
+    engine: Any = SimpleNamespace(encode=ByteEncoder().encode, info=None)
+    given = RoundInput(groups, [], [*best, *other], [*best, *other])
+    material = material_of(given, data_of(given, engine, ()), engine)
+    held, trained = (set(side.prompts) for side in (material.data.held_out, material.data.train))
+    assert held and trained
+    assert {row.opening for row in material.mix} & (held | trained) == trained
+    assert {row.opening for row in material.untouched} & (held | trained) == held
+    assert len(material.mix) == len(trained) + 5 and not trained & set(material.prompts)
 
 
 def test_a_folder_gives_back_what_was_put_in(tmp_path: Path) -> None:

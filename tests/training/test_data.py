@@ -1,11 +1,13 @@
 """From what people said to rows, and which side of the split they are on."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
-from tests.training.tiny import ByteEncoder
+from tests.training.tiny import END, ByteEncoder, TinyEncoded
 
 FIRST_RELEASE = [4, 5, 9, 10, 11, 15, 18]
 EARLIER = [5, 9, 10]
@@ -100,6 +102,62 @@ def test_old_turns_go_first_and_what_still_does_not_fit_is_left_out() -> None:
     assert text == "ssunowa"
     found = made(Group((Turn("user", "x" * 60),), replies("a", "b"), ((0,), (1,))), limit=40)
     assert (found.train.rankings, found.too_long) == ([], 1)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 30)), max_size=12), st.integers(5, 120))
+def test_no_more_turns_go_than_must(shape: list[tuple[bool, int]], limit: int) -> None:
+    turns = [Turn("user" if user else "assistant", "x" * size) for user, size in shape]
+    prompt = (Turn("user", "first"), *turns, Turn("user", "last"))
+    found = made(Group(prompt, replies("one", "two"), ((0,), (1,))), limit=limit).train.rankings
+    cuts = (prompt[at:] for at, turn in enumerate(prompt) if at == 0 or turn.role == "user")
+    whole = (ByteEncoder().encode(each).ids for each in cuts)
+    fits = next((ids for ids in whole if len(ids) + len("one") + 1 <= limit), None)
+    assert [row.prompt for row in found] == ([] if fits is None else [fits])
+
+
+def test_a_conversation_is_encoded_once_for_all_its_rankings() -> None:
+    encoded: list[int] = []
+
+    class Counting(ByteEncoder):
+        def encode(self, turns: Sequence[Turn]) -> TinyEncoded:
+            encoded.append(len(turns))
+            return super().encode(turns)
+
+    turns = tuple(Turn("user" if at % 2 == 0 else "assistant", f"turn {at}") for at in range(81))
+    groups = [Group(turns[: at + 1], replies("a", "b"), ((0,), (1,))) for at in range(0, 81, 2)]
+    found = data.build(groups, Counting(), share=0.0, max_tokens=100).train
+    assert len(found.rankings) == len(groups)
+    assert len(encoded) < 20 * len(groups)
+    encoded.clear()
+    data.build(groups[-1:], Counting(), share=0.0, max_tokens=5)
+    assert len(encoded) < 10  # that nothing fits is found on prompts alone
+
+
+class Thinking(ByteEncoder):
+    """A template that opens a reply with more than it writes around one that is there."""
+
+    def encode(self, turns: Sequence[Turn]) -> TinyEncoded:
+        found = super().encode(turns)
+        more = () if turns[-1].role == "assistant" else (300, 301, 302)
+        return TinyEncoded((*found.ids, *more), (*found.mask, *(0 for _ in more)))
+
+
+def test_a_reply_is_whole_where_the_template_opens_it_with_more() -> None:
+    groups = [Group(PROMPT, replies("Hello there", "No", "Hi"), ((0,), (1,), (2,)))]
+    (row,) = data.build(groups, Thinking(), share=0.0).train.rankings
+    assert texts(row) == ["Hello there", "No", "Hi"] and row.prompt[-3:] == (300, 301, 302)
+
+
+def test_a_reply_without_tokens_is_left_out() -> None:
+    class Endless(ByteEncoder):
+        def encode(self, turns: Sequence[Turn]) -> TinyEncoded:
+            found = super().encode(turns)
+            kept = [at for at, token in enumerate(found.ids) if token != END]
+            return TinyEncoded(tuple(found.ids[at] for at in kept), tuple(found.mask[at] for at in kept))
+
+    groups = [Group(PROMPT, replies("", "a"), ((0,), (1,))), Group(PROMPT, replies("b", "a"), ((0,), (1,)))]
+    found = data.build(groups, Endless(), share=0.0)
+    assert (len(found.train.rankings), found.empty) == (1, 1)
 
 
 @given(st.text(min_size=1), st.lists(st.text(), max_size=3))

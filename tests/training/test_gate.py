@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatapp.training.evaluate import SLOPE, Figure, agreement
+from chatapp.training.evaluate import SLOPE, Figure, agreement, mean_figure
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence, judge, knows
+from chatapp.training.plan import TELLING
 
 SIZE = 12
 PROMPTS, SAMPLES = 128, 5
@@ -131,3 +132,11 @@ def test_a_judge_needs_less_of_its_own_where_cross_validation_speaks_for_it() ->
     surer, barely = Figure(0.79, 0.67, 0.91, 59), Figure(0.54, 0.43, 0.65, 35)
     assert knows(Evidence(judge=barely, reward=surer)) and not knows(Evidence(judge=barely, reward=sure))
     assert not knows(Evidence(judge=Figure(0.45, 0.34, 0.56, 35), reward=surer))
+
+
+@pytest.mark.parametrize("values", [[0.51], [0.52, 0.55], [0.6] * (TELLING - 1)])
+def test_a_handful_of_prompts_tells_nothing(values: list[float]) -> None:
+    sure = Figure(0.9, 0.85, 0.95, 200)
+    verdict = judge(Evidence(wins=mean_figure(values), judge=sure))
+    assert not verdict.accepted and "too few prompts" in verdict.reason
+    assert judge(Evidence(wins=mean_figure([*values, *[0.6] * TELLING]), judge=sure)).accepted
