@@ -162,9 +162,10 @@ def chat(
     from chatapp.cli.arguments import conversation_of
     from chatapp.tui.app import ChatApp
 
+    store = house.store()  # what cannot be opened is said in the terminal, before there is a screen
     where = None if resume is None else conversation_of(house, resume).id
     if where is not None:
-        house.store().conversations.require_open(where)
+        store.conversations.require_open(where)
     chat_app = ChatApp(house, first_message=ctx.meta.get(_TEXT), resume=where)
     chat_app.run()
     raise typer.Exit(chat_app.return_code or 0)

@@ -23,13 +23,13 @@ class Round:
     """Against what it was trained from, over the rankings that hold replies of both."""
 
 
-def rounds(session: Session) -> list[Round]:
-    """The adapters of the chat's model, newest first. Errors: `ModelError`, `EngineError`."""
+def rounds(house: House, session: Session) -> list[Round]:
+    """The adapters of the chat's model, newest first; nothing is loaded for it. Errors: `ModelError`."""
     adapters = session.store.adapters
     used = session.adapter.name if session.adapter else None
     return [
         Round(each, each.name == used, adapters.wins(each.name, each.parent))
-        for each in reversed(adapters.list(session.prepare().sha256))
+        for each in reversed(adapters.list(house.model_sha256(session.spec)))
     ]
 
 
@@ -38,7 +38,8 @@ def switch(house: House, session: Session, name: str | None, why: str = "use") -
 
     Errors: `NotFound`, `UsageError`, `ModelError`; what was in use stays in use then.
     """
-    sha256 = session.prepare().sha256
+    # Not what is loaded: the adapter in use may be one that cannot be.
+    sha256 = house.model_sha256(session.spec)
     adapter = house.adapter(name or "base", session.spec)
     session.store.adapters.choose(sha256, name, why)
     session.use(session.spec, adapter)

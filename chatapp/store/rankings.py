@@ -110,6 +110,15 @@ class Rankings:
         )
         return None if row is None else row["tier"]
 
+    def ranks(self, conversation: int) -> dict[int, int | None]:
+        """`rank_of` each reply of a conversation that a ranking in force showed."""
+        found = self._connection.rows(
+            "SELECT reply, tier FROM rankings_in_force JOIN ranking_event_replies ON ranking = id"
+            " WHERE conversation = ? ORDER BY id",
+            (conversation,),
+        )
+        return {row["reply"]: row["tier"] for row in found}
+
     def retracted(self) -> set[int]:
         """Ids of all that were taken back."""
         return {row["ranking"] for row in self._connection.rows("SELECT ranking FROM ranking_retractions")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -188,8 +187,9 @@ def _training_of(house: House) -> tuple[str, ...]:
 
     It names no method: a run that goes on keeps its own, and refuses one that is given.
     """
+    from chatapp.engine.child import command
     from chatapp.engine.scripted import ScriptedEngine
 
     if isinstance(house.engine(), ScriptedEngine):
         return ()
-    return (sys.executable, "-m", "chatapp", "train", "--json")
+    return (*command("chatapp.__main__"), "train", "--json")

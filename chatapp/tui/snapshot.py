@@ -40,8 +40,8 @@ class Snapshot:
     """Nothing was ever written to this store."""
 
 
-def take(session: Session, judged: int = 60) -> Snapshot:
-    """The open conversation. Ranks and thumbs are read for the last `judged` messages only."""
+def take(session: Session) -> Snapshot:
+    """The open conversation."""
     messages = session.messages()
     path = tree.active_path(messages)
     conversation = session.conversation
@@ -50,30 +50,31 @@ def take(session: Session, judged: int = 60) -> Snapshot:
         conversation=conversation,
         model=session.spec.name,
         adapter=None if session.adapter is None else session.adapter.name,
-        items=_items(messages, path, session, len(path) - judged),
+        items=() if conversation is None else _items(messages, path, session, conversation.id),
         first_run=conversation is None
         and not any(conversations.list(1, deleted) for deleted in (False, True)),
     )
 
 
 def _items(
-    messages: Sequence[Message], path: Sequence[Message], session: Session, first_judged: int
+    messages: Sequence[Message], path: Sequence[Message], session: Session, conversation: int
 ) -> tuple[Item, ...]:
     families: dict[int | None, list[Message]] = {}
     for each in messages:
         families.setdefault(each.parent, []).append(each)
     rankings = session.store.rankings
+    ranks = rankings.ranks(conversation)
+    thumbs = {each.reply: each.value for each in rankings.thumbs(conversation)}
     items = []
-    for number, message in enumerate(path):
+    for message in path:
         family = families[message.parent]
-        is_reply = message.role == "assistant" and number >= first_judged
         items.append(
             Item(
                 message,
                 place=[each.id for each in family].index(message.id) + 1,
                 versions=len(family),
-                rank=rankings.rank_of(message.id) if is_reply else None,
-                thumb=rankings.thumb_of(message.id) if is_reply else 0,
+                rank=ranks.get(message.id),
+                thumb=thumbs.get(message.id, 0),
                 elsewhere=_replies_below(families, family, message) if message.role == "user" else 0,
             )
         )

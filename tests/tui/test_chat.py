@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from textual import events
@@ -15,6 +16,7 @@ from chatapp.core.errors import EngineDied, NotFound
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
 from chatapp.engine.base import Event, Request
+from chatapp.session.session import Session
 from chatapp.session.wiring import House
 from chatapp.tui.app import ChatApp
 from tests.engine.tiny_gguf import make_model
@@ -48,6 +50,71 @@ async def test_what_is_sent_into_a_conversation_deleted_meanwhile_stays_in_the_p
         assert chat.screen.composer.text == "more"
         chat.store.conversations.restore(1)
         assert len(chat.store.conversations.path(1)) == 2
+
+
+async def test_keys_that_come_faster_than_a_message_are_not_lost(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        chat.screen.composer.focus()
+        await chat.pilot.press(*"one", "enter", *"two", "enter")
+        await chat.until(lambda: len(chat.texts()) == 2 and not chat.screen.writing)
+        await chat.settled()
+        assert [each.text for each in chat.store.conversations.messages(1)] == ["one", "alpha one"]
+        assert chat.screen.composer.text == "two"
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 4)
+        await chat.settled()
+        await chat.pilot.press(*"/new", "enter", *"abc")
+        await chat.until(lambda: chat.texts() == [])
+        assert chat.screen.composer.text == "abc"
+
+
+async def test_what_is_refused_does_not_cost_the_draft(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.write("draft")
+        await chat.press("ctrl+up")
+        chat.screen.composer.insert("/renmae ", (0, 0))
+        await chat.press("enter")
+        await chat.until(lambda: "there is no command /renmae" in chat.shown())
+        assert chat.screen.composer.text == "/renmae first"
+        await chat.press("ctrl+down")
+        assert chat.screen.composer.text == "draft"
+
+
+async def test_what_is_typed_while_a_prompt_fails_stays_behind_it(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def begin(*_: object) -> NoReturn:
+        asked.set()
+        go_on.wait(20)
+        raise NotFound("it is gone")
+
+    monkeypatch.setattr(Session, "begin", begin)
+    async with open_chat() as chat:
+        await chat.write("first")
+        await chat.press("enter")
+        await chat.until(asked.is_set)
+        await chat.write("and more")
+        go_on.set()
+        await chat.until(lambda: "it is gone" in chat.shown())
+        assert chat.screen.composer.text == "first\nand more"
+
+
+async def test_a_thumb_far_up_is_known(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        store, parent = chat.store.conversations, None
+        conversation = store.create().id
+        for number in range(70):
+            parent = store.add(conversation, parent, "user", f"q{number}", "typed").id
+            parent = store.add(
+                conversation, parent, "assistant", f"a{number}", "model", finish_reason="stop"
+            ).id
+        chat.store.rankings.thumb(2, 1)
+        await chat.app.session.do(lambda session: session.open(conversation))
+        await chat.screen.show_path()
+        assert chat.screen.snapshot.items[1].thumb == 1
 
 
 async def test_a_paste_is_never_sent(open_chat: Open) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from typing import NoReturn
 
 import pytest
 from textual import events
 
+from chatapp.core.errors import NotFound
 from chatapp.core.types import Ranking
 from chatapp.engine.base import Request
 from chatapp.session.rank_queue import RankRequest
+from chatapp.session.session import Session
 from chatapp.tui.screens.edit import LineScreen
 from chatapp.tui.screens.rank import RankScreen
 from chatapp.tui.widgets.composer import Composer
@@ -214,6 +217,31 @@ async def test_a_correction_that_cannot_be_stored_stays_in_its_dialog(open_chat:
         await chat.press("escape", "1")
         await chat.until(lambda: "Best first:  1 › _" in chat.shown())
         assert not chat.ranker.lanes[2].text.endswith("!")
+
+
+async def test_a_correction_whose_reply_cannot_be_kept_stays_in_its_dialog(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(*_: object) -> NoReturn:
+        raise NotFound("the conversation was deleted")
+
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "keep", keep)
+            await chat.press("e", "3")
+            await chat.until(lambda: len(chat.app.screen_stack) == 3)
+            await chat.press("!", "enter")
+            await chat.until(lambda: "Not saved" in chat.shown())
+            assert chat.app.screen.query_one(Composer).text.endswith("!")
+            await chat.press("enter")
+            await chat.until(lambda: len(chat.app.screen_stack) == 3 and "Not saved" in chat.shown())
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.app.screen_stack) == 3 or "Best first:  3" in chat.shown())
+        await chat.press("enter")
+        await chat.until(lambda: chat.ranker.lanes[2].text.endswith("!"))
+        assert len(chat.store.rankings.demonstrations()) == 1
 
 
 async def test_a_reply_that_is_edited_is_not_replaced(open_chat: Open) -> None:

@@ -52,7 +52,11 @@ class ChatScreen(ChatJudging):
                 await self.session.do(lambda session: session.open(_which(session, resume)))
             except ChatappError as error:
                 self.complain(error)
-        await self.show_path()
+        try:
+            await self.show_path()
+        except ChatappError as error:
+            self.complain(error)
+            return
         if self._first_message:
             self.send(self._first_message)
         problem = getattr(self.app, "problem", None)
@@ -79,21 +83,21 @@ class ChatScreen(ChatJudging):
     @on(Composer.Sent)
     def _sent(self, event: Composer.Sent) -> None:
         event.stop()
-        if (event.literal or not self._is_command(event.text)) and not self.still_writing():
-            self.composer.clear()
-            self.send(event.text)
-
-    def _is_command(self, text: str) -> bool:
-        """Do what `text` says if it is a command; where that cannot be, say why and leave it there."""
         try:
-            command = parse(text)
+            command = None if event.literal else parse(event.text)
         except ChatappError as error:
+            self.composer.give_back(event.text, event.recalling)
             self.say_for_now(f"{error}: {error.hint}", error=True)
-            return True
+            return
+        if command is None and self.still_writing():
+            self.composer.give_back(event.text, event.recalling)
+            return
+        self._typing()
         if command is not None:
-            self.composer.clear()
             self.run_worker(self.run_command(*command), group="command")
-        return command is not None
+        else:
+            self._set_writing(True)  # here: the next one may be on its way
+            self.send(event.text)
 
     @on(Composer.Left)
     async def _left_prompt(self, event: Composer.Left) -> None:
@@ -323,7 +327,15 @@ class ChatScreen(ChatJudging):
             self.composer.move_cursor(self.composer.document.end)
             self.composer.focus()
         else:
-            self._is_command(f"/{event.command.name} {self.composer.text.partition(' ')[2]}")
+            text = f"/{event.command.name} {self.composer.text.partition(' ')[2]}"
+            try:
+                command = parse(text)
+            except ChatappError as error:
+                self.say_for_now(f"{error}: {error.hint}", error=True)
+                return
+            assert command is not None
+            self.composer.clear()
+            self.run_worker(self.run_command(*command), group="command")
 
     @on(ReplyMarkdown.LinkClicked)
     def _link(self, event: ReplyMarkdown.LinkClicked) -> None:

@@ -45,7 +45,7 @@ class ChatAdapting(ChatWriting):
         from chatapp.tui.screens.adapters import AdaptersScreen
 
         try:
-            rounds = await self.session.do(adapters.rounds)
+            rounds = await self.session.do(lambda session: adapters.rounds(self.house, session))
         except ChatappError as error:
             self.complain(error)
             return

@@ -25,8 +25,8 @@ class ChatWriting(ChatPage):
         try:
             prompt = await self.session.do(lambda session: session.begin(text))
         except ChatappError as error:
+            self.composer.give_back(text)
             self._set_writing(False)
-            self.composer.load_text(text)
             self.complain(error)
             return
         self.say("")

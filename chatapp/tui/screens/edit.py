@@ -78,10 +78,9 @@ class DialogComposer(Composer):
         """A text to be saved is no command."""
 
     def action_send(self) -> None:
-        if self._may_be_empty and not self.text.strip():
-            self.post_message(self.Sent(""))
-        else:
-            super().action_send()
+        text = self.text.strip()
+        if text or self._may_be_empty:
+            self.post_message(self.Sent(text))
 
 
 class LineScreen(ModalScreen[str | None]):

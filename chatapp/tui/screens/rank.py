@@ -146,16 +146,17 @@ class RankScreen(Screen[None]):
     async def show_agreement(self, lines: list[str]) -> None:
         """Add to the summary how far the reward model, where there is one, agrees with this session."""
         rankings = list(self._ranked)
+        right = pairs = 0
+        for ranking in rankings:  # one by one, so that nothing else has to wait for all of them
 
-        def agreement(session: Session) -> tuple[int, int]:
-            scoring = Scoring(session, self.house.paths.adapters)
-            found = [each for each in map(scoring.agreement, rankings) if each is not None]
-            return sum(right for right, _ in found), sum(pairs for _, pairs in found)
+            def agreement(session: Session, ranking: Ranking = ranking) -> tuple[int, int] | None:
+                return Scoring(session, self.house.paths.adapters).agreement(ranking)
 
-        try:
-            right, pairs = await self.session.do(agreement)
-        except ChatappError:
-            return  # nobody asked for it
+            try:
+                found = await self.session.do(agreement)
+            except ChatappError:
+                return  # nobody asked for it
+            right, pairs = right + (found or (0, 0))[0], pairs + (found or (0, 0))[1]
         if pairs and rankings == self._ranked:
             text = f"The reward model agrees with {right} of the {pairs} pairs that you ordered."
             self.query_one(".summary", Static).update(Content("\n".join([*lines, text])))

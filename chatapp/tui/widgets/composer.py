@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from rich.text import Text
 from textual import events
 from textual.binding import Binding
@@ -14,16 +16,31 @@ from chatapp.tui.commands import is_command, matching
 _NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
 
 
+@dataclass
+class Recalling:
+    """Where a person is in the walk through the older prompts."""
+
+    at: int | None = None
+    """Which prompt was recalled; None: none, it is the draft."""
+    draft: str = ""
+    origin: str = ""
+    """The prompt that was recalled, as it was sent."""
+    changed: dict[str, str] = field(default_factory=dict)
+    """What was made of prompts that were recalled and not sent again."""
+
+
 class Composer(TextArea):
     """Keeps every printable key for typing. The history is that of the person's own prompts, oldest first."""
 
     class Sent(Message):
-        """Enter was pressed on this text. `literal`: it is a message even where it looks like a command."""
+        """Enter was pressed on this text, which is not in the prompt any more: what is typed next is another
+        one. `literal`: it is a message even where it looks like a command."""
 
-        def __init__(self, text: str, literal: bool = False) -> None:
+        def __init__(self, text: str, literal: bool = False, recalling: Recalling | None = None) -> None:
             super().__init__()
             self.text = text
             self.literal = literal
+            self.recalling = recalling or Recalling()
 
     class Left(Message):
         """Up, Left or Right in the empty prompt: `where` is `above`, `previous` or `next`."""
@@ -59,12 +76,7 @@ class Composer(TextArea):
         """Of the last reply; more than one lets Left and Right walk them."""
         self.selectable = False
         """Whether there is a message that Up could select."""
-        self._recalled: int | None = None
-        self._draft = ""
-        self._origin = ""
-        """The prompt that was recalled, as it was sent."""
-        self._changed: dict[str, str] = {}
-        """What was made of prompts that were recalled and not sent again."""
+        self._recalling = Recalling()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "leave":
@@ -79,9 +91,17 @@ class Composer(TextArea):
 
     def action_send(self) -> None:
         if text := self.text.strip():
-            self._recalled, self._draft = None, ""
-            self._changed.clear()
-            self.post_message(self.Sent(text, literal=self.text[0].isspace()))
+            self.post_message(self.Sent(text, self.text[0].isspace(), self._recalling))
+            self._recalling = Recalling()
+            with self.prevent(self.Changed):  # nothing was typed
+                self.clear()
+
+    def give_back(self, text: str, recalling: Recalling | None = None) -> None:
+        """What could not be sent stands in the prompt again, before what was typed since."""
+        self._recalling = recalling or self._recalling
+        with self.prevent(self.Changed):
+            self.load_text("\n".join(filter(None, (text, self.text))))
+        self.move_cursor(self.document.end)
 
     def action_run(self) -> None:
         self.action_send()
@@ -100,17 +120,18 @@ class Composer(TextArea):
         as it was changed."""
         if not self.prompts:
             return
-        if self._recalled is None:
-            self._draft = self.text
+        walk = self._recalling
+        if walk.at is None:
+            walk.draft = self.text
         else:
-            self._changed[self._origin] = self.text or self._origin
-        at = (len(self.prompts) if self._recalled is None else self._recalled) + step
+            walk.changed[walk.origin] = self.text or walk.origin
+        at = (len(self.prompts) if walk.at is None else walk.at) + step
         if at >= len(self.prompts):
-            self._recalled, text = None, self._draft
+            walk.at, text = None, walk.draft
         else:
-            self._recalled = max(at, 0)
-            self._origin = self.prompts[self._recalled]
-            text = self._changed.get(self._origin, self._origin)
+            walk.at = max(at, 0)
+            walk.origin = self.prompts[walk.at]
+            text = walk.changed.get(walk.origin, walk.origin)
         self.load_text(text)
         self.move_cursor(self.document.end)
 

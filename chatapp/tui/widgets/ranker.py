@@ -318,18 +318,23 @@ class Ranker(Vertical, can_focus=True):
     async def _correct(self, lane: Lane, old: int) -> None:
         from chatapp.tui.screens.edit import EditScreen
 
-        keeping = asyncio.create_task(self._session.do(lambda session: session.keep(old)))
+        def keep() -> asyncio.Task[None]:
+            return asyncio.create_task(self._session.do(lambda session: session.keep(old)))
+
+        keeping = keep()
         begun, about = lane.text, "Saved as a demonstration, placed first."
         while True:
             text = await self.app.push_screen_wait(EditScreen("What it should have said", begun, about))
-            await keeping
             if text is None or text.strip() == lane.text.strip():
+                await keeping
                 return
             try:
+                await keeping
                 new = await self._demonstrate(text, old)
                 break
             except ChatappError as error:  # what was written is there to be saved again
                 begun, about = text, f"Not saved: {error}"
+                keeping = keep()
         await lane.finish(new.id, new.text)
         rest = [[each for each in tier if each is not lane] for tier in self._placed()]
         self._replay([[lane], *rest])
