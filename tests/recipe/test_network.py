@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 np = pytest.importorskip("numpy")
 
-from dialogues.meant import Meant  # noqa: E402
-from gguf_write import permute  # noqa: E402
+import start  # noqa: E402
+from dialogues.meant import Meant  # noqa: E402  # noqa: E402
+from gguf_write import permute, write  # noqa: E402
 from model import Guide, Shape, sight_mask  # noqa: E402
 from packing import Pool, Stream  # noqa: E402
 from tokenizer import IM_END, IM_START, encode, prompt_ids, train_tokenizer  # noqa: E402
@@ -138,6 +139,39 @@ def test_two_processes_train_as_one(pool: Pool, tmp_path: Path) -> None:
     assert all(torch.allclose(one[name], two[name], atol=2e-3) for name in one)
     start = Guide(replace(SMALL, context=1024)).state_dict()
     assert any(not torch.allclose(one[name], start[name], atol=2e-2) for name in one)
+
+
+@pytest.mark.parametrize(("kind", "near"), [("F16", 1e-3), ("Q8_0", 2e-2)])
+def test_a_file_is_read_back(kind: str, near: float, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    from tokenizers import Tokenizer
+
+    texts = ["hello there", "it's 12,345 or so"]
+    made = train_tokenizer(texts, 300, tmp_path / "tokenizer.json")
+    torch.manual_seed(5)
+    model = Guide(SMALL)
+    write(model, tmp_path / "tokenizer.json", tmp_path / "a.gguf", kind, 1234, 5.5)
+    back = start.read(tmp_path / "a.gguf")
+    assert (back.tokens, back.seconds) == (1234, 5.5)
+    own = model.state_dict()
+    assert own.keys() == back.weights.keys()
+    assert all(torch.allclose(own[name], back.weights[name], atol=near) for name in own)
+    start.tokenizer(tmp_path / "a.gguf", tmp_path / "back.json")
+    same = Tokenizer.from_file(str(tmp_path / "back.json"))
+    assert all(made.encode(text).ids == same.encode(text).ids for text in [*texts, "never seen <b> 7"])
+
+
+def test_a_leg_goes_on_from_what_is_there(pool: Pool, tmp_path: Path) -> None:
+    from train import LEG_MIX, load, trained
+
+    shape = replace(SMALL, context=1024)
+    torch.manual_seed(5)
+    begun = start.Start(Guide(shape).state_dict(), 5000, 7.0)
+    plan = Plan(tokens=1024, seed=3, batch=1024, meanings=3, leg=True, before=begun.tokens, peak=1e-9)
+    train(dict.fromkeys(LEG_MIX, pool), shape, plan, tmp_path, compiled=False, start=begun)
+    model, state = load(tmp_path / "latest.pt")
+    assert all(torch.allclose(begun.weights[name], w, atol=1e-6) for name, w in model.state_dict().items())
+    assert trained(state) == 5000 + 1024 and state["seconds"] > 7
 
 
 def test_rate_rises_and_falls() -> None:

@@ -78,8 +78,14 @@ def _rows(path: Path) -> list[list[tuple[str, str]]]:
 
 
 def tokenizer_stage(args: argparse.Namespace, work: Path) -> None:
-    """Learn the byte pairs on a sample of every source."""
+    """Learn the byte pairs on a sample of every source, or take those of the
+    guide that is trained on."""
+    import start
     from tokenizer import train_tokenizer
+
+    if args.start:
+        start.tokenizer(args.start, work / "tokenizer.json")
+        return
 
     texts = []
     r = random.Random(args.seed)
@@ -112,6 +118,7 @@ def pools_stage(args: argparse.Namespace, work: Path) -> None:
 
 def train_stage(args: argparse.Namespace, work: Path) -> None:
     """Train, or go on from the latest checkpoint."""
+    import start
     import torch
     from model import Shape
     from packing import Pool
@@ -120,18 +127,20 @@ def train_stage(args: argparse.Namespace, work: Path) -> None:
     torch.set_num_threads(args.threads)
     pools = {p.name.split(".")[0]: Pool.load(p) for p in sorted(work.glob("*.train.npz"))}
     meanings = len(json.loads((work / "meanings.json").read_text()))
-    plan = Plan(args.tokens, args.seed, meanings=meanings)
-    train(pools, Shape(), plan, work, compiled=not args.eager)
+    begun = start.read(args.start) if args.start else None
+    plan = Plan(args.tokens, args.seed, meanings=meanings, leg=begun is not None,
+                before=begun.tokens if begun else 0, peak=args.peak)
+    train(pools, Shape(), plan, work, compiled=not args.eager, start=begun)
 
 
 def gguf_stage(args: argparse.Namespace, work: Path) -> None:
     """Write the F16 and the Q8_0 file."""
     from gguf_write import write
-    from train import load
-    model, _ = load(work / "latest.pt")
+    from train import load, trained
+    model, state = load(work / "latest.pt")
     for kind in ("F16", "Q8_0"):
-        write(model, work / "tokenizer.json",
-              work / f"guide-{kind.lower()}.gguf", kind)
+        write(model, work / "tokenizer.json", work / f"guide-{kind.lower()}.gguf", kind,
+              trained(state), state["seconds"])
 
 
 def prefer_stage(args: argparse.Namespace, work: Path) -> None:
@@ -167,6 +176,8 @@ def main() -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--work", type=Path, default=Path("guide-work"))
     p.add_argument("--tokens", type=int, default=115_000_000)
+    p.add_argument("--from", dest="start", type=Path, help="go on from this guide file, not from nothing")
+    p.add_argument("--peak", type=float, default=1.0, help="share of the learning rates to begin with")
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gguf_write import TEMPERATURE
 from sources import SOURCES
-from train import PHASES, load
+from train import LEG, PHASES, load, trained
 
 OWN = {"app": "questions about the application",
        "noisy": "questions about the application with words lost or swapped",
@@ -117,7 +117,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
     result, run = _read(work / "evaluation.json"), _read(work / "train.done")
     plan, loss = state["plan"], result["losses"]
     digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
-    tokens = state["step"] * plan["batch"]
+    phases = LEG if plan["leg"] else PHASES
     lines = [
         "# The guide", "",
         "A small language model that comes with chatapp, so that the "
@@ -137,7 +137,8 @@ def render(work: Path, gguf: Path, note: str) -> str:
         ["context", f"{s.context} tokens"],
         ["tokenizer", f"byte-level BPE, {s.vocab} tokens; 0 "
          "`<|endoftext|>`, 1 `<|im_start|>`, 2 `<|im_end|>`"],
-        ["trained on", f"{tokens:,} tokens in {state['step']} steps of "
+        ["trained on", f"{trained(state):,} tokens, the last "
+         f"{state['step'] * plan['batch']:,} in {state['step']} steps of "
          f"{plan['batch']}, seed {plan['seed']}"],
         ["compute", f"{state['seconds'] / 60:.0f} minutes on "
          f"{run.get('threads', '?')} thread(s) of a shared "
@@ -146,13 +147,13 @@ def render(work: Path, gguf: Path, note: str) -> str:
     if note:
         lines += [note, ""]
     lines += ["## Data", "", "Tokens are what the source holds; the share is "
-              "of the training tokens, some seen more than once, some not "
-              "all. 2% of the dialogues of each source, chosen by hash, were "
-              "never trained on.", ""]
+              f"of the {'last leg' if plan['leg'] else 'training'}'s tokens, "
+              "some seen more than once, some not all. 2% of the dialogues of each source, "
+              "chosen by hash, were never trained on.", ""]
     span = [b.until - a for a, b in
-            zip([0.0, *(p.until for p in PHASES)], PHASES, strict=False)]
+            zip([0.0, *(p.until for p in phases)], phases, strict=False)]
     share = {k: sum(n * p.mix.get(k, 0) / sum(p.mix.values())
-                    for n, p in zip(span, PHASES, strict=True))
+                    for n, p in zip(span, phases, strict=True))
              for k in {name.split(".")[0] for name in sizes}}
     rows = [[x.title, f"https://github.com/{x.home}", x.licence,
              f"{sizes.get(x.name + '.train', 0):,}",
@@ -238,7 +239,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
         "- English only.", "",
         "## Rebuild", "", "```",
         "python models/default/recipe/build.py --data DIR --out "
-        f"models/default --tokens {plan['tokens']} --seed {plan['seed']}",
+        f"models/default --tokens {trained(state)} --seed {plan['seed']}",
         "```", "",
         "`--public` downloads the sources into DIR first. Order of the data, "
         "phases and learning rates go by tokens, not by the clock.", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,15 @@ def read(name: str, here: Path = HERE) -> Any:
 
 def gathered(folder: str, here: Path = HERE) -> Any:
     """What the YAML files of a folder hold together: lists are joined."""
-    whole: Any = None
-    for path in sorted((here / folder).glob("*.yml")):
-        part = read(f"{folder}/{path.name}", here)
-        if whole is None:
-            whole = part
-        elif isinstance(whole, list):
-            whole += part
-        else:
-            for key, value in part.items():
-                whole[key] = whole[key] + value if key in whole else value
-    return whole
+    return reduce(_joined, (read(f"{folder}/{path.name}", here)
+                            for path in sorted((here / folder).glob("*.yml"))))
+
+
+def _joined(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {key: _joined(one[key], other[key]) if key in one and key in other
+                else one.get(key, other.get(key)) for key in one | other}
+    return one + other
 
 
 def facts(here: Path = HERE) -> list[dict[str, Any]]:

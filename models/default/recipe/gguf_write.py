@@ -26,11 +26,16 @@ def permute(weight: np.ndarray, heads: int) -> np.ndarray:
             .swapaxes(1, 2).reshape(weight.shape))
 
 
+NAMES = {"norm1": "attn_norm", "norm2": "ffn_norm", "q": "attn_q",
+         "k": "attn_k", "v": "attn_v", "o": "attn_output",
+         "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}
+"""The weights of a block, here and in a GGUF."""
+TOKENS, SECONDS = "guide.trained.tokens", "guide.trained.seconds"
+"""Where a file says what it was trained on, and for how long."""
+
+
 def tensors(model: Guide) -> dict[str, np.ndarray]:
     """Every weight under its GGUF name, in float32."""
-    names = {"norm1": "attn_norm", "norm2": "ffn_norm", "q": "attn_q",
-             "k": "attn_k", "v": "attn_v", "o": "attn_output",
-             "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}
     out = {}
     for key, value in model.state_dict().items():
         array = value.detach().float().cpu().numpy()
@@ -42,7 +47,7 @@ def tensors(model: Guide) -> dict[str, np.ndarray]:
         else:
             if parts[2] in ("q", "k"):
                 array = permute(array, model.shape.heads)
-            out[f"blk.{parts[1]}.{names[parts[2]]}.weight"] = array
+            out[f"blk.{parts[1]}.{NAMES[parts[2]]}.weight"] = array
     return out
 
 
@@ -50,8 +55,10 @@ TEMPERATURE = 0.4
 """Recommended in the file: a small model's likeliest words are its best."""
 
 
-def write(model: Guide, tokenizer_json: Path, path: Path, kind: str) -> None:
-    """Write `path`; `kind` is "F16" or "Q8_0". Norms stay float32."""
+def write(model: Guide, tokenizer_json: Path, path: Path, kind: str,
+          tokens: int = 0, seconds: float = 0.0) -> None:
+    """Write `path`; `kind` is "F16" or "Q8_0". Norms stay float32. `tokens`
+    and `seconds` are what it was trained on, and for how long."""
     s = model.shape
     w = gguf.GGUFWriter(str(path), "llama")
     w.add_name("chatapp guide")
@@ -59,6 +66,8 @@ def write(model: Guide, tokenizer_json: Path, path: Path, kind: str) -> None:
     w.add_license("CC-BY-SA-4.0")
     w.add_type("model")
     w.add_sampling_temp(TEMPERATURE)
+    w.add_uint64(TOKENS, tokens)
+    w.add_float64(SECONDS, seconds)
     w.add_context_length(s.context)
     w.add_embedding_length(s.width)
     w.add_block_count(s.layers)
@@ -73,15 +82,15 @@ def write(model: Guide, tokenizer_json: Path, path: Path, kind: str) -> None:
                     else gguf.LlamaFileType.MOSTLY_Q8_0)
     w.add_quantization_version(gguf.GGML_QUANT_VERSION)
     data = json.loads(tokenizer_json.read_text())["model"]
-    tokens = [""] * s.vocab
+    vocab = [""] * s.vocab
     for token, number in data["vocab"].items():
-        tokens[number] = token
+        vocab[number] = token
     special = gguf.TokenType.CONTROL
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(tokens)
+    w.add_token_list(vocab)
     w.add_token_types([special if t in SPECIAL else gguf.TokenType.NORMAL
-                       for t in tokens])
+                       for t in vocab])
     w.add_token_merges([" ".join(m) if isinstance(m, list) else m
                         for m in data["merges"]])
     w.add_bos_token_id(END)

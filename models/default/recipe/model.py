@@ -124,12 +124,12 @@ class Guide(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits for each position of `ids`, (rows, length, vocab)."""
-        return self.states(ids, mask)[0]
+        return functional.linear(self.states(ids, mask)[0], self.embed.weight)
 
     def states(self, ids: Tensor, mask: Tensor | None = None,
                middle: int = 1) -> tuple[Tensor, Tensor]:
-        """Logits, and what the block number `middle` (from 1) hands on,
-        (rows, length, width)."""
+        """The normed last states, and what the block number `middle` (from 1)
+        hands on, both (rows, length, width)."""
         length = ids.shape[1]
         cos, sin = self.cos[:length], self.sin[:length]
         drop = self.dropout if self.training else 0.0
@@ -138,7 +138,7 @@ class Guide(nn.Module):
             x = block(x, cos, sin, mask, drop)
             if number == middle:
                 within = x
-        return functional.linear(self.norm(x), self.embed.weight), within
+        return self.norm(x), within
 
     def count(self) -> int:
         """Number of parameters."""

@@ -13,11 +13,18 @@ END, IM_START, IM_END = 0, 1, 2
 ASSISTANT_WEIGHT, OTHER_WEIGHT = 2, 1  # halves: 1.0 and 0.5
 
 
-def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> Tokenizer:
-    """Learn `size` tokens from `texts` and write them to `path`."""
-    tokenizer = Tokenizer(models.BPE())
+def byte_pairs(vocab: dict[str, int] | None = None,
+               merges: list[tuple[str, str]] | None = None) -> Tokenizer:
+    """A byte-level BPE, empty where nothing is given."""
+    tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> Tokenizer:
+    """Learn `size` tokens from `texts` and write them to `path`."""
+    tokenizer = byte_pairs()
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=SPECIAL, show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet())

@@ -24,6 +24,7 @@ import torch.distributed as together
 import torch.nn.functional as functional
 from model import Guide, Shape, sight_mask
 from packing import ANSWERED, Pool, Row, Stream
+from start import Start
 from torch import Tensor, nn
 
 MIDDLE = 4  # the block whose output tells the meaning
@@ -68,6 +69,12 @@ PHASES = [
         "drills": .03, "recall": .17, "app": .19, "noisy": .05, "contrast": .04, "talk": .09,
         "limits": .07, "errand": .003, "mixed": .02}),
 ]
+LEG_MIX = {
+    "sgd": .12, "topical": .15, "taskmaster": .065, "oasst": .003,
+    "drills": .02, "recall": .14, "app": .18, "noisy": .05, "contrast": .05, "talk": .11,
+    "limits": .11, "errand": .003, "mixed": .04}
+LEG = [Phase(0.8, 512, LEG_MIX), Phase(1.00, 1024, LEG_MIX)]
+"""How a guide that is there already is trained on (see start.py)."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,9 @@ class Plan:
     save_every: int = 100
     meanings: int = 1      # how many meanings there are
     meaning: float = 1.0   # weight of telling them apart, beside the tokens
+    leg: bool = False      # going on from a guide that is there already
+    before: int = 0        # tokens that it was trained on
+    peak: float = 1.0      # share of the learning rates at the peak
 
     @property
     def steps(self) -> int:
@@ -95,13 +105,19 @@ class Plan:
     def rate(self, step: int, first: int = 0) -> float:
         """Learning rate at a step, as a share of its peak: warmed up from
         `first`, then straight down to nothing (arXiv 2502.15938)."""
-        return min(1.0, (step - first + 1) / self.warm) * (
+        return self.peak * min(1.0, (step - first + 1) / self.warm) * (
             1 - 0.98 * step / self.steps)
 
     def phase(self, step: int) -> Phase:
         """The phase of a step."""
-        return next(p for p in PHASES if step / self.steps < p.until
-                    or p is PHASES[-1])
+        phases = self.phases
+        return next(p for p in phases if step / self.steps < p.until
+                    or p is phases[-1])
+
+    @property
+    def phases(self) -> list[Phase]:
+        """All phases in order."""
+        return LEG if self.leg else PHASES
 
 
 def batches(pools: dict[str, Pool], plan: Plan) -> Iterator[list[Row]]:
@@ -115,22 +131,41 @@ def batches(pools: dict[str, Pool], plan: Plan) -> Iterator[list[Row]]:
         yield [next(rows) for _ in range(plan.batch // phase.row)]
 
 
-def loss_sums(model: Guide, teller: nn.Linear, ids: Tensor, weights: Tensor,
-              sight: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sums of the cross-entropies of a batch: of the tokens, and of
-    the meanings."""
+def loss_sums(model: Guide, teller: nn.Linear, ids: Tensor, sight: Tensor,
+              places: Tensor, nexts: Tensor, weights: Tensor,
+              turns: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sums of the cross-entropies of a batch: of the tokens `nexts`
+    after `places`, and of the meanings `meant` at `turns` (see `targets`)."""
     kind = ids.device.type
     with torch.autocast(kind, torch.bfloat16):
-        logits, within = model.states(ids, sight_mask(sight, torch.bfloat16), MIDDLE)
-    within = within.float()
+        last, within = model.states(ids, sight_mask(sight, torch.bfloat16), MIDDLE)
+        logits = functional.linear(last.flatten(0, 1)[places], model.embed.weight)
+    within = within.flatten(0, 1)[turns].float()
     within = within * torch.rsqrt(within.pow(2).mean(-1, keepdim=True) + model.shape.eps)
     with torch.autocast(kind, torch.bfloat16):
         told = teller(within)
-    flat = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
-    each = functional.cross_entropy(flat, ids[:, 1:].reshape(-1), reduction="none")
-    meanings = functional.cross_entropy(told.reshape(-1, told.shape[-1]).float(),
-                                        meant.reshape(-1), ignore_index=-1, reduction="sum")
-    return (each * weights[:, :-1].reshape(-1)).sum(), meanings
+    each = functional.cross_entropy(logits.float(), nexts, reduction="none")
+    meanings = functional.cross_entropy(told.float(), meant, ignore_index=-1, reduction="sum")
+    return (each * weights).sum(), meanings
+
+
+def targets(rows: list[Row], step: int = 256) -> list[np.ndarray]:
+    """What `loss_sums` takes of some rows. Only places that count are told
+    apart; `places` and `turns` are filled up, with weight 0 and meaning -1,
+    so that few sizes occur: each is compiled once."""
+    ids, weights, sight, meant = (np.stack(x) for x in zip(*rows, strict=True))
+    weights[:, -1] = 0
+    nexts = np.roll(ids, -1, axis=1)
+
+    def filled(counts: np.ndarray, step: int) -> tuple[np.ndarray, int]:
+        found = np.flatnonzero(counts)
+        return np.pad(found, (0, -len(found) % step or step * (not len(found)))), len(found)
+
+    places, count = filled(weights, step)
+    turns, known = filled(meant >= 0, step // 4)
+    weight, meaning = weights.flat[places], meant.flat[turns]
+    weight[count:], meaning[known:] = 0, -1
+    return [ids, sight, places, nexts.flat[places], weight, turns, meaning]
 
 
 def optimizers(model: Guide, teller: nn.Linear, plan: Plan) -> list[torch.optim.Optimizer]:
@@ -146,16 +181,23 @@ def optimizers(model: Guide, teller: nn.Linear, plan: Plan) -> list[torch.optim.
 
 
 def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
-          compiled: bool = True) -> Guide:
-    """Run (or go on with) the plan; checkpoints and log lie in `work`."""
+          compiled: bool = True, start: Start | None = None) -> Guide:
+    """Run (or go on with) the plan, from nothing or from `start`; checkpoints
+    and log lie in `work`."""
     torch.manual_seed(plan.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Guide(shape).to(device)
-    teller = nn.Linear(shape.width, plan.meanings).to(device)
+    model = Guide(shape)
+    teller = nn.Linear(shape.width, plan.meanings)
+    if start:
+        model.load_state_dict(start.weights)
+        # it learns to tell before what it tells moves the network
+        nn.init.zeros_(teller.weight)
+    model.to(device)
+    teller.to(device)
     tools = optimizers(model, teller, plan)
     peaks = [plan.muon_lr, plan.adam_lr]
     rank, world = join()
-    first, spent = 0, 0.0
+    first, spent = 0, start.seconds if start else 0.0
     latest = work / "latest.pt"
     if latest.exists():
         state = torch.load(latest, map_location=device)
@@ -184,8 +226,7 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
         per = max(1, (plan.micro if device == "cpu" else 65536) // length)
         loss = missed = 0.0
         for i in range(rank * per, len(rows), world * per):
-            part = [torch.from_numpy(np.stack(x)).to(device)
-                    for x in zip(*rows[i:i + per], strict=True)]
+            part = [torch.from_numpy(x).to(device) for x in targets(rows[i:i + per])]
             tokens, meanings = run(model, teller, *part)
             (tokens / total + plan.meaning * meanings / known).backward()
             loss += tokens.item() / total
@@ -255,3 +296,8 @@ def load(path: Path) -> tuple[Guide, dict]:
     model = Guide(Shape(**state["shape"]))
     model.load_state_dict(state["model"])
     return model.eval(), state
+
+
+def trained(state: dict) -> int:
+    """Tokens that the model of a checkpoint was trained on, all legs."""
+    return state["plan"]["before"] + state["step"] * state["plan"]["batch"]

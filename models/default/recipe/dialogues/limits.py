@@ -16,7 +16,8 @@ class Limits:
     """Draws dialogues at the guide's limits.
 
     `talk` has older framed material (talk.yml), `limits` whole utterances
-    (limits/).
+    (limits/). A false premise belongs to a group, whose replies contradict
+    every premise of it, so that one never heard is contradicted too.
     """
 
     def __init__(self, wording: Wording, talk: dict[str, Any],
@@ -25,6 +26,8 @@ class Limits:
         self.talk, self.limits = talk, limits
         self.can = split(phrases.CAN)
         self.premises = limits["premise"] + talk["premise"]
+        self.taken = limits["taken"]
+        self.often = [len(group["ask"]) ** 0.5 for group in self.taken.values()]
 
     def _said(self, text: str, meaning: str, edge: float = 0.15) -> Meant:
         return Meant(self.wording.rough(text, edge), meaning)
@@ -73,11 +76,17 @@ class Limits:
 
     def premise(self) -> Dialogue:
         """A question that takes something false for granted."""
-        number = self.rng.randrange(len(self.premises))
-        p = self.premises[number]
-        return [("user", self._said(self.wording.fill(self.rng.choice(p["ask"])),
-                                    f"premise/{number}")),
-                ("assistant", self.rng.choice(p["say"]))]
+        r = self.rng
+        if r.random() < 0.5:
+            one = r.choice(self.premises)
+            group, known = one["group"], one["say"]
+        else:
+            group = r.choices(list(self.taken), self.often)[0]
+            one, known = self.taken[group], []
+        say = known if known and r.random() < 0.65 else self.taken[group]["say"]
+        said = self.wording.fill(r.choice(one["ask"]))
+        return [("user", self._said(said, f"premise/{group}")),
+                ("assistant", r.choice(say))]
 
     def dialogue(self) -> Dialogue:
         """One to three of them."""
