@@ -71,6 +71,8 @@ def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
     for conversation in store.conversations.list():
         paths: dict[int | None, tuple[Message, ...]] = {None: ()}
         for message in store.conversations.messages(conversation.id):
+            if message.parent not in paths:
+                continue  # below a deleted one
             path = paths[message.id] = (*paths[message.parent], message)
             if message.role != "user" or message.origin != "typed":
                 continue

@@ -81,6 +81,21 @@ async def test_what_is_refused_does_not_cost_the_draft(open_chat: Open) -> None:
         assert chat.screen.composer.text == "draft"
 
 
+async def test_a_message_that_looks_like_a_command_stays_one_when_it_is_refused(open_chat: Open) -> None:
+    async with open_chat(script=["word " * 100]) as chat:
+        chat.engine._pace = 0.05
+        await chat.begin("hello")
+        await chat.write(" /new")
+        await chat.press("enter")
+        await chat.until(lambda: "still being written" in chat.shown())
+        assert chat.screen.composer.text == " /new"
+        await chat.press("escape")
+        await chat.settled()
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.texts()) == 4)
+        assert chat.texts()[2] == "/new"
+
+
 async def test_what_is_typed_while_a_prompt_fails_stays_behind_it(
     open_chat: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,11 +86,11 @@ class ChatScreen(ChatJudging):
         try:
             command = None if event.literal else parse(event.text)
         except ChatappError as error:
-            self.composer.give_back(event.text, event.recalling)
+            self.composer.give_back(event.typed, event.recalling)
             self.say_for_now(f"{error}: {error.hint}", error=True)
             return
         if command is None and self.still_writing():
-            self.composer.give_back(event.text, event.recalling)
+            self.composer.give_back(event.typed, event.recalling)
             return
         self._typing()
         if command is not None:

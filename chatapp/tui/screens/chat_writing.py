@@ -10,6 +10,7 @@ from textual import work
 from chatapp.core.errors import ChatappError
 from chatapp.core.types import Message
 from chatapp.session.updates import Began, Dropped, Finished, Text
+from chatapp.tui.commands import is_command
 from chatapp.tui.screens.chat_page import ChatPage
 from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.message import MessageView
@@ -25,7 +26,7 @@ class ChatWriting(ChatPage):
         try:
             prompt = await self.session.do(lambda session: session.begin(text))
         except ChatappError as error:
-            self.composer.give_back(text)
+            self.composer.give_back(f" {text}" if is_command(text) else text)
             self._set_writing(False)
             self.complain(error)
             return

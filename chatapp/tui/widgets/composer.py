@@ -33,13 +33,14 @@ class Composer(TextArea):
     """Keeps every printable key for typing. The history is that of the person's own prompts, oldest first."""
 
     class Sent(Message):
-        """Enter was pressed on this text, which is not in the prompt any more: what is typed next is another
-        one. `literal`: it is a message even where it looks like a command."""
+        """Enter was pressed on what was `typed`, which is not in the prompt any more: what is typed next is
+        another one. `literal`: it is a message even where it looks like a command."""
 
-        def __init__(self, text: str, literal: bool = False, recalling: Recalling | None = None) -> None:
+        def __init__(self, typed: str, recalling: Recalling | None = None) -> None:
             super().__init__()
-            self.text = text
-            self.literal = literal
+            self.typed = typed
+            self.text = typed.strip()
+            self.literal = typed[:1].isspace()
             self.recalling = recalling or Recalling()
 
     class Left(Message):
@@ -90,8 +91,8 @@ class Composer(TextArea):
         return True
 
     def action_send(self) -> None:
-        if text := self.text.strip():
-            self.post_message(self.Sent(text, self.text[0].isspace(), self._recalling))
+        if self.text.strip():
+            self.post_message(self.Sent(self.text, self._recalling))
             self._recalling = Recalling()
             with self.prevent(self.Changed):  # nothing was typed
                 self.clear()
