@@ -193,7 +193,8 @@ class LlamaClient:
         known = probe.finding_for(self._cache, header.quantisation)
         extra = known is None or known.extra_buffers
         given_up = threading.Event()
-        with ThreadPoolExecutor(1, "sha256") as side, _set_on_error(given_up):
+        with ThreadPoolExecutor(1, "sha256") as side, contextlib.ExitStack() as leaving:
+            leaving.callback(given_up.set)
             # Hashing a large file takes as long as loading it.
             digest = side.submit(sha256, spec.path, self._cache, lambda: given_up.is_set() or self._closed)
             try:
@@ -292,15 +293,6 @@ def expected(answer: messages.Answer, kind: type[AnswerT]) -> AnswerT:
     if not isinstance(answer, kind):
         raise EngineError("the engine gave another answer than was asked for")
     return answer
-
-
-@contextlib.contextmanager
-def _set_on_error(event: threading.Event) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        event.set()
-        raise
 
 
 def _closed() -> EngineError:

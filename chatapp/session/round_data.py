@@ -134,10 +134,9 @@ def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> 
 
 def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material:
     limit = longest(engine)
-    held, trained = (
-        {split_key(group.prompt) for group in given.groups if is_held_out(split_key(group.prompt)) is side}
-        for side in (True, False)
-    )
+    judged = {split_key(group.prompt) for group in given.groups}
+    held = set(filter(is_held_out, judged))
+    trained = judged - held
     # A file of one's own dialogue may hold the very conversations that were judged.
     mix = [row for row in conversation_rows(given.mix, engine, limit) if row.key not in held]
     own = [engine.encode(prompt).ids for prompt in given.prompts]

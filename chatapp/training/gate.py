@@ -111,10 +111,9 @@ def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
     if broken := damages(evidence, bounds):
         return Verdict(False, "it lost something: " + "; ".join(broken), evidence)
     wins, preference = evidence.wins, evidence.preference
-    if knows(evidence) and 0 < wins.n < TELLING:
-        # The interval of so few is too narrow: of two prompts nearly always.
-        return Verdict(False, "there are too few prompts to tell whether it helped", evidence)
     if knows(evidence) and wins.n:
+        if wins.n < TELLING:  # the interval of so few is too narrow: of two prompts nearly always
+            return Verdict(False, "there are too few prompts to tell whether it helped", evidence)
         if wins.above_chance(ONE_OF_TWO):
             return Verdict(True, f"better than {evidence.against}: {_wins(wins)}", evidence)
         return Verdict(False, f"no better than {evidence.against}: {_wins(wins)}", evidence)

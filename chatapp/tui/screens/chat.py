@@ -327,15 +327,9 @@ class ChatScreen(ChatJudging):
             self.composer.move_cursor(self.composer.document.end)
             self.composer.focus()
         else:
-            text = f"/{event.command.name} {self.composer.text.partition(' ')[2]}"
-            try:
-                command = parse(text)
-            except ChatappError as error:
-                self.say_for_now(f"{error}: {error.hint}", error=True)
-                return
-            assert command is not None
-            self.composer.clear()
-            self.run_worker(self.run_command(*command), group="command")
+            with self.composer.prevent(TextArea.Changed):
+                self.composer.load_text(f"/{event.command.name} {self.composer.text.partition(' ')[2]}")
+            self.composer.action_send()
 
     @on(ReplyMarkdown.LinkClicked)
     def _link(self, event: ReplyMarkdown.LinkClicked) -> None:
