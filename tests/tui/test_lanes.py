@@ -88,7 +88,9 @@ async def test_every_one_of_nine_long_replies_can_be_read_to_its_end(
         for lane in lanes:
             await chat.until(lambda lane=lane: lane.region in box)
             while lane.below:
-                assert "more" in (lane.border_title if lane.stacked else lane.border_subtitle)
+                await chat.until(
+                    lambda lane=lane: "more" in (lane.border_title if lane.stacked else lane.border_subtitle)
+                )
                 before = lane.above
                 await chat.press("pagedown")
                 await chat.until(lambda lane=lane, before=before: lane.above > before)
