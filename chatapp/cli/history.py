@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,6 @@ from chatapp.core.paths import expanded
 
 if TYPE_CHECKING:
     from chatapp.core.types import Conversation, Message
-    from chatapp.store.database import Store
 
 app = typer.Typer(help="Stored conversations: list, read, search, move.", no_args_is_help=True)
 
@@ -61,8 +61,11 @@ def show(ctx: typer.Context, which: Which, as_json: AsJson = False) -> None:
     store = house.store()
     conversation = conversation_of(house, which)
     messages = store.conversations.messages(conversation.id)
+    ranks = store.rankings.ranks(conversation.id)
+    thumbs = {each.reply: each.value for each in store.rankings.thumbs(conversation.id)}
+    judged = {each.id: (ranks.get(each.id), thumbs.get(each.id, 0)) for each in messages}
     if as_json:
-        shown = [_message(store, each) for each in messages]
+        shown = [_message(each, *judged[each.id]) for each in messages]
         say_json(_summary(conversation) | {"system": conversation.system, "messages": shown})
         return
     say(
@@ -70,7 +73,7 @@ def show(ctx: typer.Context, which: Which, as_json: AsJson = False) -> None:
     )
     if conversation.system:
         say(f"\nSystem: {conversation.system}")
-    for line in _tree(store, messages):
+    for line in _tree(messages, judged):
         say(line)
 
 
@@ -258,7 +261,7 @@ def _summary(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _message(store: Store, message: Message) -> dict[str, Any]:
+def _message(message: Message, rank: int | None, thumb: int) -> dict[str, Any]:
     source = message.provenance
     return {
         "id": message.id,
@@ -267,8 +270,8 @@ def _message(store: Store, message: Message) -> dict[str, Any]:
         "text": message.text,
         "active": message.active,
         "origin": message.origin,
-        "rank": store.rankings.rank_of(message.id) if message.role == "assistant" else None,
-        "thumb": store.rankings.thumb_of(message.id) if message.role == "assistant" else 0,
+        "rank": rank,
+        "thumb": thumb,
         "created": iso(message.created),
         "finish_reason": message.finish_reason,
         "model": source.model if source else None,
@@ -276,7 +279,7 @@ def _message(store: Store, message: Message) -> dict[str, Any]:
     }
 
 
-def _tree(store: Store, messages: list[Message]) -> list[str]:
+def _tree(messages: list[Message], judged: Mapping[int, tuple[int | None, int]]) -> list[str]:
     """The branches as text, depth first; a fork indents what follows each of its versions."""
     families: dict[int | None, list[Message]] = {}
     for message in messages:
@@ -295,7 +298,7 @@ def _tree(store: Store, messages: list[Message]) -> list[str]:
     while waiting:
         message, depth, version = waiting.pop()
         indent = "  " * depth
-        lines += ["", f"{indent}[{message.id}] {_who(message)}{version}{_judged(store, message)}"]
+        lines += ["", f"{indent}[{message.id}] {_who(message)}{version}{_judgement(*judged[message.id])}"]
         lines += [f"{indent}{line}" for line in message.text.splitlines()]
         add(message.id, depth)
     return lines
@@ -314,9 +317,5 @@ def _who(message: Message) -> str:
     return f"{name} ({message.finish_reason})" if cut_off else name
 
 
-def _judged(store: Store, message: Message) -> str:
-    if message.role != "assistant":
-        return ""
-    rank = store.rankings.rank_of(message.id)
-    thumb = store.rankings.thumb_of(message.id)
+def _judgement(rank: int | None, thumb: int) -> str:
     return (f"  rank {rank}" if rank else "") + {1: "  thumb up", -1: "  thumb down", 0: ""}[thumb]

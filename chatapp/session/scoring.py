@@ -42,12 +42,9 @@ class Scoring:
         engine, file = self.require()
         self._session.prepare()
         turns = self._session.turns(prompt)
-        return ServedReward(file).score(
-            engine,
-            engine.encode(turns).ids,
-            [encode_reply(engine, turns, text) for text in texts],
-            self._session.adapter,
-        )
+        ids = engine.encode(turns).ids
+        replies = [encode_reply(engine, turns, ids, text) for text in texts]
+        return ServedReward(file).score(engine, ids, replies, self._session.adapter)
 
     def agreement(self, ranking: Ranking) -> tuple[int, int] | None:
         """(pairs that the reward model orders as this ranking does, pairs in all); None where it has nothing

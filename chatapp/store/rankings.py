@@ -101,17 +101,9 @@ class Rankings:
         """The newest ranking in force of the replies to `prompt`."""
         return self._newest("prompt = ?1 ORDER BY +id", prompt)  # + has it take the index of prompts
 
-    def rank_of(self, reply: int) -> int | None:
-        """The tier of a reply in the newest ranking in force that showed it: 1 is best, ties share it."""
-        row = self._connection.row(
-            "SELECT tier FROM ranking_event_replies JOIN rankings_in_force ON id = ranking"
-            " WHERE reply = ? ORDER BY +id DESC LIMIT 1",
-            (reply,),
-        )
-        return None if row is None else row["tier"]
-
     def ranks(self, conversation: int) -> dict[int, int | None]:
-        """`rank_of` each reply of a conversation that a ranking in force showed."""
+        """The tier of each reply of a conversation in the newest ranking in force that showed it: 1 is best,
+        ties share it, None where all were bad or it stood in no tier."""
         found = self._connection.rows(
             "SELECT reply, tier FROM rankings_in_force JOIN ranking_event_replies ON ranking = id"
             " WHERE conversation = ? ORDER BY id",

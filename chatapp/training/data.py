@@ -199,7 +199,7 @@ def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids,
         prompt = tuple(encoder.encode(kept).ids)
         if len(prompt) >= limit:
             return None
-        replies = tuple(encode_reply(encoder, kept, each.text) for each in group.replies)
+        replies = tuple(encode_reply(encoder, kept, prompt, each.text) for each in group.replies)
         return (prompt, replies) if len(prompt) + max(map(len, replies)) <= limit else None
 
     # Everything fits most of the time. The length falls with each turn that goes, so that bisection finds
@@ -228,12 +228,11 @@ def _earlier(turns: Sequence[Turn], ids_of: Callable[[tuple[Turn, ...]], Ids], l
     return found
 
 
-def encode_reply(encoder: Encoder, prompt: Sequence[Turn], text: str) -> Ids:
-    """The ids of an assistant's `text` after `prompt`, with the token that ends it."""
-    opened = encoder.encode(prompt).ids
-    whole = encoder.encode([*prompt, Turn("assistant", text)])
+def encode_reply(encoder: Encoder, turns: Sequence[Turn], prompt: Sequence[int], text: str) -> Ids:
+    """The ids of an assistant's `text` after `turns`, whose ids are `prompt`, with the token that ends it."""
+    whole = encoder.encode([*turns, Turn("assistant", text)])
     # Some templates open a reply with more (`<think>`) than they write around one that is there.
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(opened, whole.ids, strict=False))
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt, whole.ids, strict=False))
     start = sum(1 for _ in same)
     return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
 

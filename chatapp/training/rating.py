@@ -69,7 +69,8 @@ def encode(encoder: Encoder, turns: Sequence[Turn], reply: str, limit: int) -> t
     kept = list(turns)
     last = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
     while kept:
-        prompt, answer = tuple(encoder.encode(kept).ids), encode_reply(encoder, kept, reply)
+        prompt = tuple(encoder.encode(kept).ids)
+        answer = encode_reply(encoder, kept, prompt, reply)
         if len(prompt) + len(answer) <= limit:
             return prompt, answer
         if len(turns) - len(kept) == last:

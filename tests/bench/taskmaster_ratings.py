@@ -128,7 +128,9 @@ def free_comparisons(
         ids = rating.encode(encoder, before, good, ADAPT_TOKENS)
         if spoilt and ids is not None:
             # A reply's ids do not depend on what was said before it.
-            others = [encode_reply(encoder, [Turn("user", "?")], each) for each in spoilt]
+            asked = [Turn("user", "?")]
+            opened = encoder.encode(asked).ids
+            others = [encode_reply(encoder, asked, opened, each) for each in spoilt]
             row = RankingRow(ids[0], (ids[1], *others), (0, *(1 for _ in others)))
             found.append((before, [good, *spoilt], row))
     return found

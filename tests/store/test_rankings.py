@@ -25,7 +25,7 @@ def test_a_ranking_comes_back_as_it_was_made(store: Store) -> None:
     assert store.rankings.list() == [made]
     assert store.rankings.latest() == made
     assert store.rankings.for_prompt(prompt.id) == made
-    assert [store.rankings.rank_of(each) for each in (a, b, c, d)] == [2, 2, None, 1]
+    assert store.rankings.ranks(1) == {a: 2, b: 2, c: None, d: 1}
 
 
 def test_what_makes_no_sense_is_refused(store: Store) -> None:
@@ -82,7 +82,7 @@ def test_retracting_brings_back_what_was_replaced(store: Store) -> None:
     first = store.rankings.add(prompt.id, [a.id, b.id], ((a.id,), (b.id,)))
     second = store.rankings.add(prompt.id, [a.id, b.id], (), all_bad=True)
     assert store.rankings.for_prompt(prompt.id) == second
-    assert store.rankings.rank_of(a.id) is None
+    assert store.rankings.ranks(1)[a.id] is None
     store.rankings.retract(second.id)
     store.rankings.retract(second.id)
     assert store.rankings.for_prompt(prompt.id) == first
@@ -225,5 +225,5 @@ def test_events_are_append_only(store: Store, table: str, verb: str) -> None:
 def test_a_reply_of_another_branch_keeps_its_rank(store: Store) -> None:
     prompt, (a, b) = ask(store, replies=2)
     store.rankings.add(prompt.id, [a.id, b.id], ((b.id,), (a.id,)))
-    late = answer(store, prompt, "late")
-    assert [store.rankings.rank_of(each.id) for each in (a, b, late)] == [2, 1, None]
+    answer(store, prompt, "late")
+    assert store.rankings.ranks(1) == {a.id: 2, b.id: 1}

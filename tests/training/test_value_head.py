@@ -45,7 +45,7 @@ def test_the_value_head_learns_what_to_expect(tmp_path: Path) -> None:
     engine.load(ModelSpec(model, "guide", threads=1))
     try:
         prompts = [engine.encode([Turn("user", text)]).ids for text in ASKED]
-        mark = encode_reply(engine, [Turn("user", ASKED[0])], "Are you there?")[-2]
+        mark = encode_reply(engine, [Turn("user", ASKED[0])], prompts[0], "Are you there?")[-2]
         ppo.train(
             load_policy(model, seed=0),
             EngineSampler(engine, tmp_path / "rollout.gguf"),
