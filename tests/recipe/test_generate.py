@@ -10,12 +10,12 @@ pytest.importorskip("yaml")
 
 
 from decontaminate import Decontaminator, normalise, probe_turns
-from dialogues.meant import Meant
+from dialogues.meant import Copied, Meant
 from generate import Generator
 
 from .conftest import RECIPE
 
-KINDS = ("app", "noisy", "contrast", "talk", "limits", "errand", "drills", "recall", "mixed")
+KINDS = ("app", "noisy", "contrast", "talk", "limits", "errand", "drills", "recall", "passing", "mixed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,6 +63,32 @@ def test_most_turns_have_a_meaning(kind: str) -> None:
     made = Generator(12)
     said = [text for _ in range(200) for role, text in made.dialogue(kind) if role == "user"]
     assert sum(bool(Meant.of(text)) for text in said) > 0.7 * len(said)
+
+
+@pytest.mark.parametrize("kind", ["drills", "recall", "passing"])
+def test_what_a_reply_takes_over_was_told_before(kind: str) -> None:
+    made, count = Generator(14), 0
+    for _ in range(150):
+        said = ""
+        for role, text in made.dialogue(kind):
+            if role == "user":
+                said += f"\n{text}"
+            elif (value := Copied.of(text)) and value in text:
+                count += 1
+                assert value.lower() in said.lower(), (said, text)
+    assert count > 150
+
+
+def test_what_is_told_in_passing_is_asked_for_slot_by_slot() -> None:
+    for item in Generator(15).passing.items:
+        slots = {f"{{{slot}}}" for slot in item["slots"]}
+        held = [set(re.findall(r"{\w+}", text)) for text in item["tell"]]
+        assert all(own == slots for own in held), item["tell"]
+        assert set(item["ask"]) == set(item["say"]) == set(item["slots"])
+        assert not any("{" in text for asks in item["ask"].values() for text in asks)
+        for slot, says in item["say"].items():
+            # in front of a reply a value would be other tokens than after a space
+            assert all(f" {{{slot}}}" in say for say in says), says
 
 
 def test_who_writes_in_small_letters_is_answered_in_them() -> None:

@@ -12,10 +12,10 @@ pytest.importorskip("tokenizers")
 np = pytest.importorskip("numpy")
 
 import start  # noqa: E402
-from dialogues.meant import Meant  # noqa: E402  # noqa: E402
+from dialogues.meant import Copied, Meant  # noqa: E402
 from gguf_write import permute, write  # noqa: E402
 from model import Guide, Shape, sight_mask  # noqa: E402
-from packing import Pool, Stream  # noqa: E402
+from packing import Pool, Stream, copies  # noqa: E402
 from tokenizer import IM_END, IM_START, encode, prompt_ids, train_tokenizer  # noqa: E402
 from train import PHASES, Plan, batches, train  # noqa: E402
 
@@ -23,7 +23,7 @@ from .conftest import RECIPE  # noqa: E402
 
 pytestmark = pytest.mark.train
 assert RECIPE.is_dir()
-SMALL = Shape(vocab=300, width=32, layers=4, heads=2, ffn=64, context=64)
+SMALL = Shape(vocab=300, width=32, layers=5, heads=4, ffn=64, context=64)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_user_text_is_never_special(tmp_path: object) -> None:
 def test_rows_hold_whole_pieces(pool: Pool) -> None:
     rows = Stream({"a": pool}, 1).rows({"a": 1.0}, 64)
     for _ in range(20):
-        ids, weights, sight, meant = next(rows)
+        ids, weights, sight, meant, _ = next(rows)
         pad = (sight == np.arange(64)) & (ids != IM_START)
         assert all(ids[first] == IM_START for first in sight[~pad])
         assert not weights[pad].any() and (meant[pad] == -1).all()
@@ -58,7 +58,7 @@ def test_rows_hold_whole_pieces(pool: Pool) -> None:
 def test_a_narrow_reply_sees_the_head_of_its_turn_and_itself(pool: Pool) -> None:
     wide = next(Stream({"a": pool}, 1).rows({"a": 1.0}, 64))
     narrow = next(Stream({"a": pool}, 1, {"a": 1.0}).rows({"a": 1.0}, 64))
-    ids, _, sight, meant = narrow
+    ids, _, sight, meant, _ = narrow
     assert (ids == wide[0]).all() and (wide[2] <= sight).all() and (wide[2] < sight).any()
     for at in np.flatnonzero(meant >= 0):
         assert sight[at] == wide[2][at], "the head itself sees the whole dialogue"
@@ -91,6 +91,62 @@ def test_a_meaning_stands_at_the_last_token_before_its_reply(tmp_path: Path) -> 
     assert (Pool.load(tmp_path / "pool.npz").meant == pool.meant).all()
 
 
+TOLD = [
+    ("system", "Be brief, Moss."),
+    ("user", "my cat is Moss"),
+    ("assistant", Copied("Moss sounds lovely.", "Moss")),
+    ("user", "sorry, moss is my dog, mossy is the cat"),
+    ("assistant", Copied("Understood: your dog is Moss.", "Moss")),
+    ("user", "and what was the cat called?"),
+    ("assistant", Copied("I don't know.", "Moss")),
+]
+
+
+def test_what_a_reply_takes_over_stands_in_the_latest_turn_that_has_it(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["it is a dog"], 300, tmp_path / "tokenizer.json")  # letters, or nearly
+    ids, _, starts = encode(tokenizer, TOLD)
+    pairs = copies(tokenizer, TOLD, starts)
+    assert tokenizer.decode([ids[place] for place, _ in pairs]).replace(" ", "") == "MossMoss"
+    assert tokenizer.decode([ids[origin] for _, origin in pairs]).replace(" ", "") == "Mossmoss"
+    assert [origin > starts[3] for _, origin in pairs] == [False] * 4 + [True] * (len(pairs) - 4)
+    assert all(origin < place for place, origin in pairs) and pairs[-1][1] < starts[4]
+
+    pool = Pool.build(tokenizer, [TOLD, TOLD])
+    second = int(pool.docs[1])
+    expected = {p + start: o + start for start in (0, second) for p, o in pairs}
+    assert {int(i): int(pool.source[i]) for i in np.flatnonzero(pool.source >= 0)} == expected
+    assert all(pool.weights[place] > max(encode(tokenizer, TOLD)[1]) for place in expected)
+    pool.save(tmp_path / "pool.npz")
+    assert (Pool.load(tmp_path / "pool.npz").source == pool.source).all()
+
+    rows = Stream({"a": pool}, 1).rows({"a": 1.0}, 512)
+    row, _, _, _, source = next(rows)
+    at = np.flatnonzero(source >= 0)
+    found = tokenizer.decode(row[at + 1]).lower(), tokenizer.decode(row[source[at]]).lower()
+    assert found[0].replace(" ", "") == found[1].replace(" ", "")
+    assert "mossmossmoss" in found[0].replace(" ", "")
+    narrow = Stream({"a": pool}, 1, {"a": 1.0}).rows({"a": 1.0}, 512)
+    assert (next(narrow)[4] == -1).all()
+
+
+def test_a_head_learns_to_look_at_what_is_taken_over(tmp_path: Path) -> None:
+    import json
+
+    tokenizer = train_tokenizer(["it is a dog"], 300, tmp_path / "tokenizer.json")
+    pool = Pool.build(tokenizer, [TOLD[1:5]] * 20)
+    pools = {name: pool for phase in PHASES for name in phase.mix}
+
+    def astray(look: float) -> list[float]:
+        folder = tmp_path / str(look)
+        folder.mkdir()
+        plan = Plan(tokens=1024 * 61, seed=3, batch=1024, warm=5, look=look)
+        train(pools, replace(SMALL, context=1024), plan, folder, compiled=False)
+        return [json.loads(line)["look"] for line in (folder / "train.jsonl").read_text().splitlines()]
+
+    with_it, without = astray(0.5), astray(0.0)
+    assert with_it[0] == without[0] and with_it[-1] < 0.5 * with_it[0] and with_it[-1] < 0.5 * without[-1]
+
+
 def test_long_dialogues_are_cut_between_turns(pool: Pool) -> None:
     for number in range(len(pool.docs) - 1):
         pieces = list(pool.pieces(number, 40))
@@ -103,7 +159,7 @@ def test_meanings_are_learnt(pool: Pool, tmp_path: Path) -> None:
     import json
 
     pools = {name: pool for phase in PHASES for name in phase.mix}
-    plan = Plan(tokens=1024 * 61, seed=3, batch=1024, warm=5, meanings=3)
+    plan = Plan(tokens=1024 * 61, seed=4, batch=1024, warm=5, meanings=3)
     train(pools, replace(SMALL, context=1024), plan, tmp_path, compiled=False)
     missed = [json.loads(line)["meaning"] for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert missed[0] > 1.0 > 0.2 > missed[-1]

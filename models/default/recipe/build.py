@@ -30,6 +30,7 @@ GENERATED = {
     "errand": 8000,
     "drills": 34000,
     "recall": 50000,
+    "passing": 40000,
     "mixed": 4000,
 }
 GENERATED_TEST = 200
@@ -63,16 +64,17 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
 
 
 def _plain(dialogue: list[tuple[str, str]]) -> list[list[str]]:
-    from dialogues.meant import Meant
+    from dialogues.meant import Copied, Meant
 
-    return [[role, text, *filter(None, [Meant.of(text)])] for role, text in dialogue]
+    return [[role, text, *filter(None, [Meant.of(text), Copied.of(text)])] for role, text in dialogue]
 
 
 def _rows(path: Path) -> list[list[tuple[str, str]]]:
-    from dialogues.meant import Meant
+    from dialogues.meant import Copied, Meant
 
+    kinds = {"user": Meant, "assistant": Copied}
     return [
-        [(role, Meant(text, *meaning) if meaning else text) for role, text, *meaning in json.loads(line)]
+        [(role, kinds[role](text, *known) if known else text) for role, text, *known in json.loads(line)]
         for line in path.read_text().splitlines()
     ]
 

@@ -17,6 +17,7 @@ OWN = {"app": "questions about the application",
        "errand": "rehearsed errands",
        "drills": "drills of copying with made-up words",
        "recall": "things told, corrected and asked for later",
+       "passing": "things told in passing and asked for in other words",
        "mixed": "long conversations over several subjects"}
 
 
@@ -205,7 +206,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
     lines += ["The older sets, whose misses were looked at while the "
               "training text was written: their questions are kept out of "
               "it, their subjects are not.", ""]
-    older = [("guide", "first"), ("second", "second")]
+    older = [("guide", "first"), ("second", "second"), ("third", "third")]
     rows = [[WHAT.get(kind, kind), order, k["probes"], *_shares(k)]
             for name, order in older for kind, k in result[name]["kinds"].items()]
     hundred = result["app_questions"]["kinds"]["app"]

@@ -14,6 +14,7 @@ from dialogues.app import App
 from dialogues.drills import Drills
 from dialogues.errand import Errand
 from dialogues.limits import Limits
+from dialogues.passing import Passing
 from dialogues.recall import Recall
 from dialogues.talk import Talk
 from dialogues.wording import Wording
@@ -105,6 +106,7 @@ class Generator:
             self.drills,
             [self.app.one, self.talk.pair, self.talk.open, self.limits.unknown, self.limits.cannot],
         )
+        self.passing = Passing(self.recall, gathered("passing", here))
         self.systems: list[str] = talk["systems"]
         self.kinds: dict[str, Callable[[], Dialogue]] = {
             "app": self.app.dialogue,
@@ -115,6 +117,7 @@ class Generator:
             "errand": self.errand.dialogue,
             "drills": self.drills.drill,
             "recall": self.recall.dialogue,
+            "passing": self.passing.dialogue,
             "mixed": self.mixed,
         }
 
@@ -125,11 +128,12 @@ class Generator:
             self.limits.dialogue,
             self.talk.dialogue,
             self.recall.dialogue,
+            self.passing.dialogue,
             self.errand.dialogue,
         ]
         turns: Dialogue = []
         for _ in range(self.rng.randint(3, 7)):
-            turns += self.rng.choices(kinds, [6, 4, 4, 3, 1])[0]()
+            turns += self.rng.choices(kinds, [6, 4, 4, 2, 2, 1])[0]()
         return turns
 
     def dialogue(self, kind: str) -> Dialogue:

@@ -72,6 +72,14 @@ class Block(nn.Module):
         self.up = nn.Linear(s.width, s.ffn, bias=False)
         self.down = nn.Linear(s.ffn, s.width, bias=False)
 
+    def looks(self, x: Tensor, cos: Tensor, sin: Tensor, head: int) -> tuple[Tensor, Tensor]:
+        """The turned queries and keys of one head, both (rows, length, size)."""
+        h = self.norm1(x)
+        size = x.shape[-1] // self.heads
+        part = slice(head * size, (head + 1) * size)
+        return (rotate(functional.linear(h, self.q.weight[part]), cos, sin),
+                rotate(functional.linear(h, self.k.weight[part]), cos, sin))
+
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor,
                 mask: Tensor | None, drop: float) -> Tensor:
         """One layer; `mask` is added to the scores, None means causal.

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from clean import Turn
-from dialogues.meant import Meant
+from dialogues.meant import Copied, Meant
 from tokenizer import ASSISTANT_WEIGHT, encode, opening
 from tokenizers import Tokenizer
 
+COPIED_WEIGHT = 3  # times that of the other words of a reply
 ANSWERED = ("app", "noisy", "contrast", "talk", "limits")
 """Of these the replies alone are learnt: what people ask there is no example."""
 
@@ -27,6 +29,7 @@ class Pool:
     turns: np.ndarray  # start of each turn, over all dialogues
     meant: np.ndarray  # at the last token before a reply: what it replies to
     reply: np.ndarray  # at the tokens of a reply: where its turn starts
+    source: np.ndarray  # at a token that a reply takes over: where it stands before
 
     @staticmethod
     def build(tokenizer: Tokenizer, dialogues: list[list[Turn]],
@@ -35,7 +38,7 @@ class Pool:
         is not known) and grows by what is new."""
         meanings = {} if meanings is None else meanings
         ids, weights, docs, turns, total = [], [], [0], [], 0
-        meant, reply = [], []
+        meant, reply, source = [], [], []
         head = len(opening(tokenizer, "assistant"))
         for dialogue in dialogues:
             i, w, starts = encode(tokenizer, dialogue)
@@ -43,6 +46,10 @@ class Pool:
             weights.append(w)
             meant.append(np.full(len(i), -1, np.int16))
             reply.append(np.full(len(i), -1, np.int32))
+            source.append(np.full(len(i), -1, np.int32))
+            for place, origin in copies(tokenizer, dialogue, starts):
+                source[-1][place] = total + origin
+                w[place] *= COPIED_WEIGHT
             before = ""
             for (role, text), (start, end) in zip(
                     dialogue, pairwise([*starts, len(i)]), strict=True):
@@ -56,7 +63,7 @@ class Pool:
             docs.append(total)
         return Pool(np.concatenate(ids), np.concatenate(weights),
                     np.array(docs), np.array(turns), np.concatenate(meant),
-                    np.concatenate(reply))
+                    np.concatenate(reply), np.concatenate(source))
 
     def answers_only(self) -> None:
         """Learn the replies alone: what stands between them is no example."""
@@ -65,14 +72,15 @@ class Pool:
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
         np.savez(path, ids=self.ids, weights=self.weights, docs=self.docs,
-                 turns=self.turns, meant=self.meant, reply=self.reply)
+                 turns=self.turns, meant=self.meant, reply=self.reply,
+                 source=self.source)
 
     @staticmethod
     def load(path: Path) -> Pool:
         """Read what `save` wrote."""
         with np.load(path) as f:
             return Pool(f["ids"], f["weights"], f["docs"], f["turns"], f["meant"],
-                        f["reply"])
+                        f["reply"], f["source"])
 
     def pieces(self, n: int, limit: int) -> Iterator[slice]:
         """Dialogue `n` in pieces of at most `limit`, cut between turns."""
@@ -85,8 +93,51 @@ class Pool:
         yield slice(start, end)
 
 
-Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Ids; loss weights; the first place that each may see; meanings (-1: none)."""
+def copies(tokenizer: Tokenizer, dialogue: list[Turn],
+           starts: list[int]) -> list[tuple[int, int]]:
+    """What the replies of a dialogue take over: the place of each such token,
+    and of the token in the latest turn of the user in which it stands."""
+    found = []
+    for number, (role, text) in enumerate(dialogue):
+        value = Copied.of(text)
+        there = _stands(value, text) if value else None
+        if there is None:
+            continue
+        for before in range(number - 1, -1, -1):
+            role, said = dialogue[before]
+            if role == "user" and (origin := _stands(value, said)) is not None:
+                break
+        else:
+            continue
+        of = _tokens(tokenizer, "user", said, starts[before])
+        seen = set()
+        for place, at in zip(_tokens(tokenizer, "assistant", text, starts[number]),
+                             range(len(text)), strict=True):
+            inside = there <= at < there + len(value)
+            if inside and not text[at].isspace() and place not in seen:
+                seen.add(place)
+                found.append((place, of[origin + at - there]))
+    return found
+
+
+def _stands(value: str, text: str) -> int | None:
+    """Where `value` stands in `text` as whole words, whatever its case."""
+    where = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.I)
+    return where.start() if where else None
+
+
+def _tokens(tokenizer: Tokenizer, role: str, text: str, start: int) -> list[int]:
+    """The place of the token of each character, for a turn from `start`."""
+    first = start + len(opening(tokenizer, role))
+    places = [first] * len(text)
+    for number, (begin, end) in enumerate(tokenizer.encode(text).offsets):
+        places[begin:end] = [first + number] * (end - begin)
+    return places
+
+
+Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Ids; loss weights; the first place that each may see; meanings (-1: none);
+where the next token is taken over from (-1: nowhere)."""
 
 
 class Stream:
@@ -140,7 +191,8 @@ class Stream:
                     used.append(0)
                     at = -1
                 sight = np.maximum(pool.reply[s] - s.start, 0) * narrow
-                opened[at].append((pool.ids[s], pool.weights[s], sight, pool.meant[s]))
+                source = np.where(narrow, -1, pool.source[s] - s.start)
+                opened[at].append((pool.ids[s], pool.weights[s], sight, pool.meant[s], source))
                 used[at] += size
 
     @staticmethod
@@ -149,12 +201,14 @@ class Stream:
         weights = np.zeros(length, np.float32)
         sight = np.arange(length)
         meant = np.full(length, -1, np.int64)
+        source = np.full(length, -1, np.int64)
         at = 0
-        for i, w, first, m in pieces:
+        for i, w, first, m, origin in pieces:
             ids[at:at + len(i)] = i
-            # the weight belongs to the position that predicts the token
+            # what is of a token belongs to the position that predicts it
             weights[at:at + len(w) - 1] = w[1:] / 2
+            source[at:at + len(w) - 1] = np.where(origin[1:] < 0, -1, at + origin[1:])
             sight[at:at + len(i)] = at + first
             meant[at:at + len(i)] = m
             at += len(i)
-        return ids, weights, sight, meant
+        return ids, weights, sight, meant, source

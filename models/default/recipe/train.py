@@ -6,6 +6,12 @@ the meanings of composed turns apart (multi-task learning, Caruana 1997).
 Without it the reply is picked word by word, and picks up less of what was
 asked than a linear classifier does. The layer is not part of the file.
 
+Where a reply takes over what the user told before, one head of the block
+after MIDDLE learns to look at the very token that comes next (attention
+supervised as in Liu et al. 2016, arXiv 1609.04186). Without it so small a
+network never finds the way from a question to what was told: after 147M
+tokens it told back whatever had been told last.
+
 Under torchrun the rows of a step are shared out among the processes and
 their gradients summed, so that a run means the same on any number of them.
 """
@@ -28,6 +34,7 @@ from start import Start
 from torch import Tensor, nn
 
 MIDDLE = 4  # the block whose output tells the meaning
+HEAD = 2  # the head of the next block that looks at what is taken over
 NARROW = dict.fromkeys(ANSWERED, 0.7)
 """Shares of dialogues whose replies see only the head of their turn."""
 
@@ -43,36 +50,36 @@ class Phase:
 
 WHOLE = {
     "sgd": .04, "topical": .035, "taskmaster": .01, "oasst": .003,
-    "drills": .025, "recall": .14, "app": .23, "noisy": .12, "contrast": .07, "talk": .15,
+    "drills": .04, "recall": .09, "passing": .07, "app": .22, "noisy": .12, "contrast": .07, "talk": .15,
     "limits": .13, "errand": .005, "mixed": .05}
 """What the guide is for."""
 PHASES = [
     # sentences first, and copying early
     Phase(0.23, 256, {
         "sgd": .25, "topical": .14, "taskmaster": .03, "oasst": .02, "chatterbot": .01,
-        "drills": .12, "recall": .12, "app": .14, "contrast": .04, "talk": .04,
+        "drills": .12, "recall": .08, "passing": .05, "app": .14, "contrast": .04, "talk": .04,
         "limits": .06, "errand": .03}),
     # open dialogue and drills of copying
     Phase(0.39, 512, {
         "sgd": .20, "topical": .22, "taskmaster": .04, "oasst": .02, "chatterbot": .01,
-        "drills": .22, "recall": .10, "app": .08, "contrast": .02, "talk": .03,
+        "drills": .20, "recall": .07, "passing": .05, "app": .08, "contrast": .02, "talk": .03,
         "limits": .03, "errand": .03}),
     # more and more of its own subjects
     Phase(0.77, 512, {
         "sgd": .05, "topical": .06, "taskmaster": .02, "oasst": .01, "chatterbot": .01,
-        "drills": .05, "recall": .15, "app": .25, "noisy": .07, "contrast": .05, "talk": .09,
+        "drills": .05, "recall": .10, "passing": .06, "app": .25, "noisy": .07, "contrast": .05, "talk": .09,
         "limits": .14, "errand": .02, "mixed": .03}),
     Phase(0.96, 512, WHOLE),
     # open dialogue again, which is forgotten fast
     Phase(1.00, 1024, {
         "sgd": .14, "topical": .15, "taskmaster": .05, "oasst": .003,
-        "drills": .03, "recall": .17, "app": .19, "noisy": .05, "contrast": .04, "talk": .09,
+        "drills": .04, "recall": .10, "passing": .08, "app": .19, "noisy": .05, "contrast": .04, "talk": .09,
         "limits": .07, "errand": .003, "mixed": .02}),
 ]
 LEG_MIX = {
-    "sgd": .12, "topical": .15, "taskmaster": .065, "oasst": .003,
-    "drills": .02, "recall": .14, "app": .18, "noisy": .05, "contrast": .05, "talk": .11,
-    "limits": .11, "errand": .003, "mixed": .04}
+    "sgd": .11, "topical": .13, "taskmaster": .06, "oasst": .003,
+    "drills": .06, "recall": .10, "passing": .14, "app": .18, "noisy": .05, "contrast": .05, "talk": .12,
+    "limits": .10, "errand": .003, "mixed": .04}
 LEG = [Phase(0.8, 512, LEG_MIX), Phase(1.00, 1024, LEG_MIX)]
 """How a guide that is there already is trained on (see start.py)."""
 
@@ -93,6 +100,7 @@ class Plan:
     save_every: int = 100
     meanings: int = 1      # how many meanings there are
     meaning: float = 1.0   # weight of telling them apart, beside the tokens
+    look: float = 0.5      # weight of looking at what is taken over
     leg: bool = False      # going on from a guide that is there already
     before: int = 0        # tokens that it was trained on
     peak: float = 1.0      # share of the learning rates at the peak
@@ -133,27 +141,35 @@ def batches(pools: dict[str, Pool], plan: Plan) -> Iterator[list[Row]]:
 
 def loss_sums(model: Guide, teller: nn.Linear, ids: Tensor, sight: Tensor,
               places: Tensor, nexts: Tensor, weights: Tensor,
-              turns: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
+              turns: Tensor, meant: Tensor,
+              source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted sums of the cross-entropies of a batch: of the tokens `nexts`
-    after `places`, and of the meanings `meant` at `turns` (see `targets`)."""
+    after `places`, of the meanings `meant` at `turns`, and of where one head
+    looks, which should be at `source` (see `targets`)."""
     kind = ids.device.type
+    mask = sight_mask(sight, torch.bfloat16)
     with torch.autocast(kind, torch.bfloat16):
-        last, within = model.states(ids, sight_mask(sight, torch.bfloat16), MIDDLE)
+        last, within = model.states(ids, mask, MIDDLE)
         logits = functional.linear(last.flatten(0, 1)[places], model.embed.weight)
+        length = ids.shape[1]
+        q, k = model.blocks[MIDDLE].looks(within, model.cos[:length], model.sin[:length], HEAD)
+    score = (q * q.shape[-1] ** -0.5).float() @ k.float().transpose(-1, -2) + mask[:, 0]
+    looked = functional.cross_entropy(score.flatten(0, 1), source.flatten(), ignore_index=-1,
+                                      reduction="sum")
     within = within.flatten(0, 1)[turns].float()
     within = within * torch.rsqrt(within.pow(2).mean(-1, keepdim=True) + model.shape.eps)
     with torch.autocast(kind, torch.bfloat16):
         told = teller(within)
     each = functional.cross_entropy(logits.float(), nexts, reduction="none")
     meanings = functional.cross_entropy(told.float(), meant, ignore_index=-1, reduction="sum")
-    return (each * weights).sum(), meanings
+    return (each * weights).sum(), meanings, looked
 
 
 def targets(rows: list[Row], step: int = 256) -> list[np.ndarray]:
     """What `loss_sums` takes of some rows. Only places that count are told
     apart; `places` and `turns` are filled up, with weight 0 and meaning -1,
     so that few sizes occur: each is compiled once."""
-    ids, weights, sight, meant = (np.stack(x) for x in zip(*rows, strict=True))
+    ids, weights, sight, meant, source = (np.stack(x) for x in zip(*rows, strict=True))
     weights[:, -1] = 0
     nexts = np.roll(ids, -1, axis=1)
 
@@ -165,7 +181,7 @@ def targets(rows: list[Row], step: int = 256) -> list[np.ndarray]:
     turns, known = filled(meant >= 0, step // 4)
     weight, meaning = weights.flat[places], meant.flat[turns]
     weight[count:], meaning[known:] = 0, -1
-    return [ids, sight, places, nexts.flat[places], weight, turns, meaning]
+    return [ids, sight, places, nexts.flat[places], weight, turns, meaning, source]
 
 
 def optimizers(model: Guide, teller: nn.Linear, plan: Plan) -> list[torch.optim.Optimizer]:
@@ -222,17 +238,20 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
             tool.zero_grad(set_to_none=True)
         total = float(sum(r[1][:-1].sum() for r in rows))
         known = max(1, sum(int((r[3] >= 0).sum()) for r in rows))
+        copied = max(1, sum(int((r[4] >= 0).sum()) for r in rows))
         length = len(rows[0][0])
         per = max(1, (plan.micro if device == "cpu" else 65536) // length)
-        loss = missed = 0.0
+        loss = missed = astray = 0.0
         for i in range(rank * per, len(rows), world * per):
             part = [torch.from_numpy(x).to(device) for x in targets(rows[i:i + per])]
-            tokens, meanings = run(model, teller, *part)
-            (tokens / total + plan.meaning * meanings / known).backward()
+            tokens, meanings, looked = run(model, teller, *part)
+            (tokens / total + plan.meaning * meanings / known
+             + plan.look * looked / copied).backward()
             loss += tokens.item() / total
             missed += meanings.item() / known
+            astray += looked.item() / copied
         if world > 1:
-            loss, missed = add_up(learnt, [loss, missed])
+            loss, missed, astray = add_up(learnt, [loss, missed, astray])
         for learner in (model, teller):
             nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         for tool in tools:
@@ -243,7 +262,8 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
             speed = seen / (now - shown)
             left = (plan.steps - step) * plan.batch / speed
             line = {"step": step, "tokens": (step + 1) * plan.batch,
-                    "loss": round(loss, 4), "meaning": round(missed, 4), "rate": round(rate, 4),
+                    "loss": round(loss, 4), "meaning": round(missed, 4),
+                    "look": round(astray, 4), "rate": round(rate, 4),
                     "row": length, "tokens_s": round(speed),
                     "minutes_left": round(left / 60, 1)}
             if rank == 0:

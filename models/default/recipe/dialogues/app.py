@@ -100,7 +100,7 @@ class App:
         turns: Dialogue = []
         for _ in range(r.choices([1, 2, 3], [5, 3, 1])[0]):
             turns += r.choices([self.one, self.followed, self.leaning, self.corrected],
-                               [10, 4, 4, 1])[0]()
+                               [10, 4, 7, 1])[0]()
             if r.random() < 0.04:
                 turns += [("user", self.wording.rough(r.choice(
                     ["thanks", "thank you", "ok", "got it", "great", "cool",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from clean import Turn
 
 from dialogues import phrases
+from dialogues.meant import Copied
 from dialogues.wording import split
 
 Dialogue = list[Turn]
@@ -93,7 +94,7 @@ class Drills:
                     r.choice([", ", " ", " and "]).join(
                         self.values(r.randint(1, 6))))
             turns += [("user", self._case(r.choice(self.say)).format(w=text)),
-                      ("assistant", text)]
+                      ("assistant", Copied(text, text))]
         return turns
 
     def look_up(self) -> Dialogue:
@@ -122,8 +123,8 @@ class Drills:
         turns: Dialogue = []
         for k, v in pairs.items():
             turns += [("user", self._case(r.choice(self.tell).format(k=k, v=v))),
-                      ("assistant", r.choice([*self.took, f"{v}, noted.",
-                                              f"{k}: {v}.", f"OK, {v}."]))]
+                      ("assistant", Copied(r.choice([*self.took, f"{v}, noted.",
+                                                     f"{k}: {v}.", f"OK, {v}."]), v))]
         if r.random() < 0.35:
             k = r.choice(list(pairs))
             old, new = pairs[k], self.value()
@@ -131,14 +132,14 @@ class Drills:
                              "I meant {n} for {k}", "change {k} to {n}",
                              "actually {k} is {n}", "sorry, {n} for {k}"])
             turns += [("user", self._case(said.format(k=k, n=new, o=old))),
-                      ("assistant", r.choice([f"{new}, then.",
-                                              f"Sorry: {new}.",
-                                              f"My mistake: {new}."]))]
+                      ("assistant", Copied(r.choice([f"{new}, then.",
+                                                     f"Sorry: {new}.",
+                                                     f"My mistake: {new}."]), new))]
             pairs[k] = new
         if r.random() < 0.4:
             text = r.choice(self.lines)
             turns += [("user", r.choice(self.say).format(w=text)),
-                      ("assistant", text)]
+                      ("assistant", Copied(text, text))]
         keys = list(pairs)
         r.shuffle(keys)
         for k in keys:
@@ -177,8 +178,8 @@ class Drills:
                 ("assistant", f"{len(words)}: " + ", ".join(words) + ".")]
 
     def _told(self, value: str) -> str:
-        return self.rng.choice(["{v}", "{v}.", "It is {v}.", "{v}, you said.",
-                                "You said {v}."]).format(v=value)
+        return Copied(self.rng.choice(["It is {v}.", "It's {v}.", "You said {v}.",
+                                       "That is {v}."]).format(v=value), value)
 
     def _case(self, text: str) -> str:
         return text[:1].upper() + text[1:] if self.rng.random() < 0.4 else text

@@ -1,4 +1,4 @@
-"""What a composed user turn means, known because it was composed."""
+"""What is known of a composed turn because it was composed."""
 from __future__ import annotations
 
 
@@ -19,3 +19,21 @@ class Meant(str):
     def of(text: str) -> str:
         """The meaning of a turn, "" where none is known."""
         return text.meaning if isinstance(text, Meant) else ""
+
+
+class Copied(str):
+    """A reply with what it takes over, word for word, from an earlier turn of
+    the user: where the network should look is known (see train.py)."""
+
+    value: str
+
+    def __new__(cls, text: str, value: str) -> Copied:
+        """`text`, a part of which is `value`."""
+        made = super().__new__(cls, text)
+        made.value = value
+        return made
+
+    @staticmethod
+    def of(text: str) -> str:
+        """What a reply takes over, "" where nothing is known."""
+        return text.value if isinstance(text, Copied) else ""

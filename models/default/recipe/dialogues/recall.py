@@ -10,7 +10,7 @@ from clean import Turn
 
 from dialogues import phrases
 from dialogues.drills import Drills
-from dialogues.meant import Meant
+from dialogues.meant import Copied, Meant
 from dialogues.wording import Wording
 
 Dialogue = list[Turn]
@@ -90,7 +90,7 @@ class Recall:
         small = r.random() < 0.15  # who never presses Shift
         if small:
             value = value.lower()
-        said = _tidy(r.choice(attribute["tell"]).replace("{v}", value))
+        said = tidied(r.choice(attribute["tell"]).replace("{v}", value))
         said = said.lower() if small else self._said(said, value)
         turns = [("user", Meant(said, f"told/{attribute['id']}")),
                  ("assistant", self._reaction(attribute, value))]
@@ -99,15 +99,15 @@ class Recall:
             said = r.choice(self.material["correct"])
             said = self._said(said.replace("{n}", value).replace("{o}", old), value)
             turns += [("user", Meant(said, "corrected")),
-                      ("assistant", r.choice(self.material["correct_say"])
-                       .replace("{n}", value).replace("{o}", old))]
+                      ("assistant", Copied(r.choice(self.material["correct_say"])
+                       .replace("{n}", value).replace("{o}", old), value))]
         return turns, Told(attribute["id"], attribute["ask"], attribute["say"], value)
 
     def _reaction(self, attribute: dict[str, Any], value: str) -> str:
         r = self.rng
         said = (r.choice(self.material["react"]) if r.random() < 0.15 else
                 r.choice(attribute["react"]))
-        return _tidy(said.replace("{v}", value))
+        return Copied(tidied(said.replace("{v}", value)), value if "{v}" in said else "")
 
     def _said(self, text: str, value: str) -> str:
         # slips and case would change a name that is to be told back
@@ -131,19 +131,19 @@ class Recall:
         told: list[Told] = []
         for attribute in attributes:
             if told and r.random() < 0.2:
-                turns += self._between()
+                turns += self.between_turns()
             new, one = self.tell(attribute)
             turns += new
             told.append(one)
             if r.random() < 0.15:
                 turns += self.asked(one)
         for _ in range(r.choices([0, 1, 2, 3], [4, 3, 2, 2])[0]):
-            turns += self._between()
+            turns += self.between_turns()
         r.shuffle(told)
         for one in told:
             turns += self.asked(one)
             if r.random() < 0.1:
-                turns += self._between()
+                turns += self.between_turns()
         return turns
 
     def asked(self, told: Told) -> Dialogue:
@@ -152,11 +152,13 @@ class Recall:
         text = self.wording.rough(r.choice(told.ask), 0.1)
         if r.random() < 0.1:
             text = r.choice(self.material["switch"]) + " " + text
+        # a value at the beginning is other tokens than after a space
+        say = r.choice([s for s in told.say if not s.startswith("{v}")] or told.say)
         return [("user", Meant(text, f"asked/{told.name}")),
-                ("assistant", _tidy(r.choices(told.say, [1, 2, 2])[0]
-                                    .replace("{v}", told.value)))]
+                ("assistant", Copied(tidied(say.replace("{v}", told.value)), told.value))]
 
-    def _between(self) -> Dialogue:
+    def between_turns(self) -> Dialogue:
+        """An exchange on something else."""
         r = self.rng
         if r.random() < 0.4:
             said, reply = r.choice(self.material["fillers"])
@@ -165,5 +167,6 @@ class Recall:
         return r.choice(self.between)()
 
 
-def _tidy(text: str) -> str:
+def tidied(text: str) -> str:
+    """Without a second article before a title."""
     return re.sub(r"\b[Tt]he The ", "The ", text)
