@@ -64,9 +64,9 @@ def corpus_stage(args: argparse.Namespace, work: Path) -> None:
 
 
 def _plain(dialogue: list[tuple[str, str]]) -> list[list[str]]:
-    from dialogues.meant import Copied, Meant
+    from dialogues.meant import Known
 
-    return [[role, text, *filter(None, [Meant.of(text), Copied.of(text)])] for role, text in dialogue]
+    return [[role, text, *filter(None, [Known.of(text)])] for role, text in dialogue]
 
 
 def _rows(path: Path) -> list[list[tuple[str, str]]]:

@@ -71,16 +71,13 @@ class Pool:
 
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
-        np.savez(path, ids=self.ids, weights=self.weights, docs=self.docs,
-                 turns=self.turns, meant=self.meant, reply=self.reply,
-                 source=self.source)
+        np.savez(path, **vars(self))
 
     @staticmethod
     def load(path: Path) -> Pool:
         """Read what `save` wrote."""
         with np.load(path) as f:
-            return Pool(f["ids"], f["weights"], f["docs"], f["turns"], f["meant"],
-                        f["reply"], f["source"])
+            return Pool(**f)
 
     def pieces(self, n: int, limit: int) -> Iterator[slice]:
         """Dialogue `n` in pieces of at most `limit`, cut between turns."""
@@ -98,7 +95,7 @@ def copies(tokenizer: Tokenizer, dialogue: list[Turn],
     """What the replies of a dialogue take over: the place of each such token,
     and of the token in the latest turn of the user in which it stands."""
     found = []
-    for number, (role, text) in enumerate(dialogue):
+    for number, (_, text) in enumerate(dialogue):
         value = Copied.of(text)
         there = _stands(value, text) if value else None
         if there is None:
@@ -109,14 +106,13 @@ def copies(tokenizer: Tokenizer, dialogue: list[Turn],
                 break
         else:
             continue
-        of = _tokens(tokenizer, "user", said, starts[before])
-        seen = set()
-        for place, at in zip(_tokens(tokenizer, "assistant", text, starts[number]),
-                             range(len(text)), strict=True):
-            inside = there <= at < there + len(value)
-            if inside and not text[at].isspace() and place not in seen:
-                seen.add(place)
-                found.append((place, of[origin + at - there]))
+        places = _tokens(tokenizer, "assistant", text, starts[number])
+        origins = _tokens(tokenizer, "user", said, starts[before])
+        first: dict[int, int] = {}  # the origin of the first letter of each token
+        for at, letter in enumerate(value):
+            if not letter.isspace():
+                first.setdefault(places[there + at], origins[origin + at])
+        found += first.items()
     return found
 
 

@@ -42,8 +42,7 @@ class Passing:
         if len(values) == 1 and r.random() < 0.2:
             (slot, old), = values.items()
             values[slot] = new = self.value(item["slots"][slot])
-            ways = {"{n}": new, "{o}": old}
-            said, reply = (_replaced(r.choice(self.recall.material[key]), ways)
+            said, reply = (r.choice(self.recall.material[key]).format(n=new, o=old)
                            for key in ("correct", "correct_say"))
             turns += [("user", said), ("assistant", Copied(reply, new))]
         return turns, values
@@ -82,14 +81,8 @@ class Passing:
         for slot, value in values.items():
             if value[0].lower() in "aeiou":
                 text = text.replace(f" a {{{slot}}}", f" an {{{slot}}}")
-        return tidied(_replaced(text, {f"{{{slot}}}": v for slot, v in values.items()}))
+        return tidied(text.format(**values))
 
     def _reply(self, text: str, values: dict[str, str]) -> Copied:
         copied = next((v for slot, v in values.items() if f"{{{slot}}}" in text), "")
         return Copied(self._filled(text, values), copied)
-
-
-def _replaced(text: str, parts: dict[str, str]) -> str:
-    for name, part in parts.items():
-        text = text.replace(name, part)
-    return text
