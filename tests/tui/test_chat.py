@@ -374,6 +374,15 @@ async def test_copy_delete_and_undo(open_chat: Open) -> None:
         await chat.until(lambda: chat.texts() == ["first", "alpha one"])
 
 
+async def test_up_selects_the_prompt_whose_only_reply_was_deleted(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("first")
+        await chat.press("up", "d")
+        await chat.until(lambda: chat.texts() == ["first"] and "↑ select" in chat.key_line())
+        await chat.press("up")
+        assert chat.screen.selected is chat.screen.transcript.views[-1]
+
+
 async def test_walking_from_a_reply_that_was_deleted_a_moment_ago(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("first")

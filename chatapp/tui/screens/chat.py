@@ -105,7 +105,7 @@ class ChatScreen(ChatJudging):
         views = self.transcript.views
         last = self.transcript.last_reply
         if event.where == "above" and views:
-            self.select(last if last is views[-1] else views[-1])
+            self.select(views[-1])
         elif last is not None and not self.writing:
             await self.walk(last, -1 if event.where == "previous" else 1)
 
@@ -162,7 +162,7 @@ class ChatScreen(ChatJudging):
             case "tags":
                 self.action_tags()
             case "select":
-                self.select(self.transcript.last_reply)
+                self.select(views[-1] if (views := self.transcript.views) else None)
             case "prompt":
                 self.to_prompt()
 
