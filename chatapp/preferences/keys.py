@@ -80,6 +80,12 @@ class Ordering:
         return self.all_bad or not self._unplaced()
 
     @property
+    def placed_itself(self) -> int | None:
+        """The last reply, where no digit placed it."""
+        last = self._tiers[-1] if self.complete and not self.all_bad else []
+        return last[0] if len(last) == 1 and str(last[0]) not in self._keys else None
+
+    @property
     def started(self) -> bool:
         """Whether any press counts so far."""
         return bool(self._keys)

@@ -65,6 +65,24 @@ def test_three_digits_rank_four_replies() -> None:
     assert not after(4, "24").complete
 
 
+@pytest.mark.parametrize(
+    ("n", "keys", "number"),
+    [
+        (4, "241", 3),
+        (2, "1", 2),
+        (4, "2=4=1", 3),
+        (4, "24", None),
+        (4, "24==", None),
+        (4, "24x", None),
+        (4, "241x", None),
+        (1, "1", None),
+        (4, "241<", None),
+    ],
+)
+def test_which_reply_placed_itself(n: int, keys: str, number: int | None) -> None:
+    assert after(n, keys).placed_itself == number
+
+
 @given(n=st.integers(1, 9), keys=KEYS)
 def test_no_reply_stands_twice_and_complete_means_all(n: int, keys: list[str]) -> None:
     ordering = Ordering(n)

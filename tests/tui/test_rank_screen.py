@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.rank import RankScreen
 from chatapp.tui.widgets.ranker import Ranker
+from chatapp.tui.widgets.surplus import SurplusDigit
 
 from .conftest import Chat, Open
 
@@ -123,3 +126,42 @@ async def test_a_prompt_whose_conversation_was_deleted_meanwhile_is_passed_over(
         await chat.press("s")
         await chat.until(lambda: "conversation 1 was deleted" in chat.shown())
         assert "0 ranked, 1 left for later, of 2" in chat.shown()
+
+
+@pytest.mark.parametrize(("patience", "ignored"), [(60, True), (0, False)])
+async def test_the_number_of_the_reply_that_placed_itself_is_not_for_the_next_prompt(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, patience: float, ignored: bool
+) -> None:
+    monkeypatch.setattr(SurplusDigit, "PATIENCE", patience)
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=4, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        await chat.press("1", "2", "3")
+        await chat.until(lambda: ready(chat, 2, 2))
+        await chat.press("4")
+        await chat.until(lambda: f"Best first:  {'_' if ignored else '4 › _'}" in chat.shown())
+        if not ignored:
+            return
+        shown = [lane.reply for lane in chat.app.screen.query_one(Ranker).lanes]
+        await chat.press("1", "2", "3", "4")
+        await chat.until(lambda: "2 ranked, 0 left for later, of 2" in chat.shown())
+        last = max(chat.store.rankings.list(), key=lambda each: each.id)
+        assert last.tiers == tuple((reply,) for reply in shown)
+
+
+@pytest.mark.parametrize(("keys", "order"), [(("3", "4"), "3 › 4 › _"), (("enter", "4"), "4 › _")])
+async def test_only_that_number_and_only_as_the_first_key_is_ignored(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...], order: str
+) -> None:
+    monkeypatch.setattr(SurplusDigit, "PATIENCE", 60)
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=4, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        await chat.press("1", "2", "3")
+        await chat.until(lambda: ready(chat, 2, 2))
+        await chat.press(*keys)
+        await chat.until(lambda: f"Best first:  {order}" in chat.shown())

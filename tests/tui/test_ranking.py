@@ -19,6 +19,7 @@ from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
+from chatapp.tui.widgets.surplus import SurplusDigit
 
 from .conftest import Chat, Open, wait_until
 
@@ -67,6 +68,34 @@ async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
         await chat.rank("1", "2", "3")
         await chat.press("n", "e", "x", "t")
         assert chat.screen.composer.text == "next"
+
+
+@pytest.mark.parametrize(("patience", "typed"), [(60, ""), (0, "3")])
+async def test_the_number_of_the_reply_that_placed_itself_is_not_for_the_prompt(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, patience: float, typed: str
+) -> None:
+    monkeypatch.setattr(SurplusDigit, "PATIENCE", patience)
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("4", "2", "1")
+        await chat.press("3")
+        assert chat.screen.composer.text == typed
+        if not typed:
+            await chat.press("u")
+            await chat.until(lambda: "Taken back: the ranking." in chat.shown())
+            assert chat.store.rankings.list() == [] and chat.screen.composer.text == ""
+
+
+@pytest.mark.parametrize("text", ["33", "4 3", "no 3"])
+async def test_a_message_may_begin_with_other_digits_after_a_ranking(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(SurplusDigit, "PATIENCE", 60)
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("4", "2", "1")
+        await chat.press(*("space" if each == " " else each for each in text))
+        assert chat.screen.composer.text == ("3" if text == "33" else text)
 
 
 @pytest.mark.parametrize("text", ["use it", "tell me", "ut"])

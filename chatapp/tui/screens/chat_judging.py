@@ -186,7 +186,8 @@ class ChatJudging(ChatAdapting):
         self.transcript.anchor()
         if outcome.ranking is not None:
             said = f"   saved as ranking {outcome.ranking.id}"
-            self.offer(Content.assemble((outcome.order, "$accent"), said), "undo", "tags")
+            line = Content.assemble((outcome.order, "$accent"), said)
+            self.offer(line, "undo", "tags", placed_itself=outcome.placed_itself)
             self.show_agreement(outcome.ranking, outcome.order)
             return
         self.to_prompt()

@@ -25,6 +25,7 @@ from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 from chatapp.tui.widgets.slash_menu import SlashMenu
 from chatapp.tui.widgets.status import StatusBar
+from chatapp.tui.widgets.surplus import SurplusDigit
 from chatapp.tui.widgets.transcript import Transcript
 from chatapp.tui.widgets.welcome import Welcome
 
@@ -143,10 +144,11 @@ class ChatPage(Screen[None]):
             self.say("")
         self._for_now = None
 
-    def offer(self, text: str | Content, *offers: str) -> None:
+    def offer(self, text: str | Content, *offers: str, placed_itself: int | None = None) -> None:
         """Say what was done and let the next key take it back (`undo`) or say why (`tags`)."""
         notice = self.query_one(Notice)
         notice.say(text, offers=offers)
+        notice.surplus = SurplusDigit(placed_itself)
         notice.focus()
 
     def complain(self, error: ChatappError) -> None:

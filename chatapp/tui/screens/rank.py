@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
@@ -22,6 +22,7 @@ from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.notice import Notice
 from chatapp.tui.widgets.ranker import Ranker
 from chatapp.tui.widgets.status import StatusBar
+from chatapp.tui.widgets.surplus import SurplusDigit
 
 if TYPE_CHECKING:
     from chatapp.session.rank_queue import RankRequest
@@ -56,6 +57,7 @@ class RankScreen(Screen[None]):
         self._ranked: list[Ranking] = []
         self._skipped = 0
         self.ranker: Ranker | None = None
+        self._surplus = SurplusDigit()
 
     def compose(self) -> ComposeResult:
         yield StatusBar()
@@ -127,6 +129,11 @@ class RankScreen(Screen[None]):
             self._skipped -= 1
             self._at = len(self._prompts)
         await self._next()
+        self._surplus = SurplusDigit(outcome.placed_itself)
+
+    def on_key(self, event: events.Key) -> None:
+        if self._surplus.is_it(event.key):
+            event.stop()
 
     async def _sum_up(self) -> None:
         """The end of the session, or of what there was to rank."""

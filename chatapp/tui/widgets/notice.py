@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from chatapp.core.sanitize import one_line
+from chatapp.tui.widgets.surplus import SurplusDigit
 
 _LETTERS = {"u": "undo", "t": "tags"}
 _SHOWN = {"undo": ("u", " undo"), "tags": ("t", " why")}
@@ -60,6 +61,8 @@ class Notice(Static, can_focus=True):
     """What is shown; the letters that act follow it while they do and where there is room."""
     offers: Collection[str] = ()
     """Which of `undo` and `tags` it offers."""
+    surplus: SurplusDigit | None = None
+    """After a ranking; it does not go to the prompt."""
     _held = ""
     _waiting: Timer | None = None
 
@@ -99,6 +102,9 @@ class Notice(Static, can_focus=True):
         self.post_message(self.Asked(what))
 
     def on_key(self, event: events.Key) -> None:
+        if self.surplus is not None and self.surplus.is_it(event.key):
+            event.stop()
+            return
         letter = event.character if event.is_printable else None
         if self._held and (letter or event.key == "backspace"):
             event.stop()

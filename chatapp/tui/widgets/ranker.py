@@ -34,6 +34,8 @@ class Outcome:
 
     ranking: Ranking | None = None
     order: str = ""
+    placed_itself: int | None = None
+    """The number on the screen of the last reply, where no digit placed it."""
     skipped: bool = False
     error: ChatappError | None = None
 
@@ -370,7 +372,8 @@ class Ranker(Vertical, can_focus=True):
         except ChatappError as error:
             self.post_message(self.Closed(Outcome(error=error)))
             return
-        self.post_message(self.Closed(Outcome(ranking, self.ordering.text.removesuffix(" › _"))))
+        order, placed_itself = self.ordering.text.removesuffix(" › _"), self.ordering.placed_itself
+        self.post_message(self.Closed(Outcome(ranking, order, placed_itself)))
 
     def action_skip(self) -> None:
         self._close(Outcome(skipped=True))
