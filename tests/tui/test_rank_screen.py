@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatapp.session.rank_queue import RankRequest
+from chatapp.tui.screens.edit import EditScreen
 from chatapp.tui.screens.rank import RankScreen
 from chatapp.tui.widgets.ranker import Ranker
 from chatapp.tui.widgets.surplus import SurplusDigit
@@ -165,3 +166,41 @@ async def test_only_that_number_and_only_as_the_first_key_is_ignored(
         await chat.until(lambda: ready(chat, 2, 2))
         await chat.press(*keys)
         await chat.until(lambda: f"Best first:  {order}" in chat.shown())
+
+
+async def test_the_last_ranking_is_undone_before_the_next_one_begins(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=3, pick="recent"), size=(80, 24)) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        assert "undo the last" not in chat.key_line()
+        await chat.press("2", "1")
+        await chat.until(lambda: ready(chat, 2, 2) and "u undo the last" in chat.key_line())
+        await chat.press("1")
+        await chat.until(lambda: "undo the last" not in chat.key_line())
+        await chat.press("u")
+        assert len(chat.store.rankings.list()) == 1
+        await chat.press("backspace", "u")
+        await chat.until(lambda: "Taken back: the ranking." in chat.shown())
+        assert chat.store.rankings.list() == []
+        assert ready(chat, 2, 2) and "undo the last" not in chat.key_line()
+        await chat.press("2", "1")
+        await chat.until(lambda: "1 ranked, 0 left for later, of 2" in chat.shown())
+
+
+async def test_an_edit_is_not_taken_back_from_the_replies_on_the_screen(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+    async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
+        await chat.until(lambda: ready(chat, 1, 2))
+        await chat.press("2", "1")
+        await chat.until(lambda: ready(chat, 2, 2))
+        await chat.press("e", "1")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.press("!", "enter")
+        await chat.until(lambda: "Best first:  1 › _" in chat.shown())
+        await chat.press("backspace", "u")
+        await chat.until(lambda: "Best first:  _" in chat.shown())
+        assert "Taken back" not in chat.shown() and "undo the last" not in chat.key_line()

@@ -69,6 +69,7 @@ _RANKING = (
     ("Up Down", "open another reply, where there is no room for all"),
     ("PgDn PgUp", "more of the replies, and back"),
     ("p", "all of the prompt, where it is cut"),
+    ("u", "in chatapp rank, before the first number: undo the last ranking"),
 )
 
 

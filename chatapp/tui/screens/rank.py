@@ -168,11 +168,15 @@ class RankScreen(Screen[None]):
             text = f"The reward model agrees with {right} of the {pairs} pairs that you ordered."
             self.query_one(".summary", Static).update(Content("\n".join([*lines, text])))
 
+    @property
+    def over(self) -> bool:
+        return self._at >= len(self._prompts) and self.ranker is None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        over = self._at >= len(self._prompts) and self.ranker is None
         if action == "undo":
-            return over and bool(self._ranked)
-        return over if action == "close" else True
+            untouched = self.ranker is not None and self.ranker.untouched
+            return bool(self._ranked) and (self.over or untouched)
+        return self.over if action == "close" else True
 
     async def action_close(self) -> None:
         await self.app.run_action("quit")
@@ -187,7 +191,10 @@ class RankScreen(Screen[None]):
         if what == "the ranking":
             self._ranked.pop()
         self.query_one(Notice).say(f"Taken back: {what}." if what else "Nothing to take back.")
-        await self._sum_up()
+        if self.over:
+            await self._sum_up()
+        else:
+            self.refresh_bindings()
 
     def say(self, error: ChatappError) -> None:
         self.query_one(Notice).say(one_line(f"{error}: {error.hint}", 300), error=True)

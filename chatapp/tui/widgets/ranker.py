@@ -121,6 +121,11 @@ class Ranker(Vertical, can_focus=True):
         """Whether every reply is complete."""
         return self._complete_since is not None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing is placed and no reply is or was being edited."""
+        return not (self.ordering.started or self._editing or any(lane.held for lane in self.lanes))
+
     # The replies
 
     @work(group="ranker")
