@@ -17,6 +17,8 @@ from chatapp.tui.themes import THEMES
 from chatapp.tui.training_process import TrainingProcess
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from chatapp.session.rank_queue import RankRequest
     from chatapp.session.session import Session
     from chatapp.session.wiring import House
@@ -63,6 +65,15 @@ class ChatApp(App[None]):
         self.theme = house.settings.theme if house.settings.theme in self.available_themes else "chatapp-dark"
         self._kept_theme = self.theme
         """The one that the next start begins with."""
+
+    def get_driver_class(self) -> type[Driver]:
+        """Our own where Textual would take the one of Linux and macOS."""
+        driver = super().get_driver_class()
+        if driver.__name__ == "LinuxDriver":
+            from chatapp.tui.driver import TerminalDriver
+
+            return TerminalDriver
+        return driver
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._keep_theme)

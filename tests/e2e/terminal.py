@@ -29,6 +29,9 @@ KEYS = {
 class Terminal:
     """Runs one program in a terminal of `columns` x `rows`; use as a context manager."""
 
+    USUAL_MODES = frozenset({7, 25})
+    """Lines wrap, the cursor is shown; no alternate screen, no reports of mouse, focus and paste."""
+
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], columns: int = 80, rows: int = 24
     ) -> None:
@@ -36,6 +39,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._changed = threading.Condition()
         self._ended = False
+        self._closed = False
         self.started = time.monotonic()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -50,8 +54,9 @@ class Terminal:
     def __exit__(self, *exc: object) -> None:
         if not self._ended:
             self.kill()
-        self._reader.join(5)
-        os.close(self._fd)
+        if not self._closed:
+            self._reader.join(5)
+            os.close(self._fd)
 
     def _read(self) -> None:
         while True:
@@ -65,7 +70,7 @@ class Terminal:
                 else:
                     self._ended = True
                 self._changed.notify_all()
-            if not data:
+            if not data or self._closed:
                 return
 
     @property
@@ -73,6 +78,12 @@ class Terminal:
         """What stands on the screen now."""
         with self._changed:
             return "\n".join(line.rstrip() for line in self._screen.display)
+
+    @property
+    def modes(self) -> frozenset[int]:
+        """The private modes (DEC) that are on now, by their numbers."""
+        with self._changed:
+            return frozenset(mode >> 5 for mode in self._screen.mode if mode >= 32)
 
     def press(self, *keys: str) -> None:
         """Names from `KEYS`, `ctrl+x`, or literal text, one after the other."""
@@ -82,6 +93,10 @@ class Terminal:
             else:
                 os.write(self._fd, KEYS.get(key, key).encode())
             time.sleep(0.03)  # an escape and the key after it must not arrive as one sequence
+
+    def send(self, data: bytes) -> None:
+        """All at once, as the terminal sends a paste."""
+        os.write(self._fd, data)
 
     def wait(self, until: str | Callable[[str], bool], seconds: float = 30.0) -> str:
         """Wait until the text is on the screen (or the predicate holds of it) and return the screen."""
@@ -104,6 +119,7 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self._ended = True
+                self._reader.join(5)  # what it wrote last
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.02)
         raise AssertionError(f"still running after {seconds} s\n{self.text}")
@@ -113,3 +129,9 @@ class Terminal:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         self._ended = True
+
+    def hang_up(self) -> None:
+        """Close the terminal under the program, as closing a window does."""
+        self._closed = True
+        self._reader.join(10)  # after what the program draws next: its cursor blinks
+        os.close(self._fd)
