@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -207,20 +208,31 @@ def import_(
 ) -> None:
     """Read conversations that `history export` wrote, with their branches and judgements.
 
+    What is there already is passed over, so an import that was stopped goes on when it is repeated. A
+    conversation that was deleted here comes back as a new one.
+
     \b
     Example:
       chatapp history import all.jsonl
     """
-    from chatapp.cli.history_files import read_jsonl
+    from chatapp.cli.history_files import Imported, read_jsonl
 
-    report = read_jsonl(house_of(ctx).store(), expanded(file))
+    result = Imported()
+    try:
+        read_jsonl(house_of(ctx).store(), expanded(file), result)
+    except KeyboardInterrupt:
+        note(
+            f"stopped; {len(result.conversations)} conversations were read, {result.known} were there "
+            "already; the same command goes on with the rest"
+        )
+        raise typer.Exit(130) from None
     if as_json:
-        say_json(report)
+        say_json(asdict(result))
         return
-    note(
-        f"read {len(report['conversations'])} conversations; {len(report['problems'])} lines were passed over"
-    )
-    for problem in report["problems"]:
+    note(f"read {len(result.conversations)} conversations; {result.known} were there already")
+    if result.problems:
+        note(f"{len(result.problems)} lines were passed over")
+    for problem in result.problems:
         note(problem)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from chatapp.core.errors import ChatappError, FormatError
 from chatapp.core.sanitize import one_line
@@ -16,34 +16,48 @@ _LONGEST_LINE = 256 << 20
 """Bytes of one conversation in a file, at most."""
 
 
+@dataclass(slots=True)
+class Imported:
+    """What came of a file so far."""
+
+    conversations: list[int] = field(default_factory=list)
+    """Ids of those that were taken."""
+    known: int = 0
+    """How many were there already."""
+    problems: list[str] = field(default_factory=list)
+    """`line 3: ...` for each line that was passed over."""
+
+
 def as_jsonl(store: Store, conversations: Sequence[Conversation]) -> Iterator[str]:
     """One line for each conversation, with all of its branches."""
     for each in conversations:
         yield json.dumps(store.archive.record(each.id)) + "\n"
 
 
-def read_jsonl(store: Store, file: Path) -> dict[str, Any]:
-    """Read every conversation of a file; a line that cannot be read is reported and passed over.
+def read_jsonl(store: Store, file: Path, result: Imported) -> None:
+    """Read every conversation of a file that is not there already; a line that cannot be read is passed over.
 
-    Gives `{"conversations": [ids], "problems": ["line 3: ..."]}`. Errors: `FormatError` when the file cannot
-    be opened or no line of it could be read.
+    `result` is filled line by line, so that it is right also where this is interrupted. Errors: `FormatError`
+    when the file cannot be opened or no line of it could be read.
     """
-    ids: list[int] = []
-    problems: list[str] = []
     try:
         with file.open("rb") as source:
             for place, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE), b""), start=1):
                 if not line.strip():
                     continue
                 try:
-                    ids.append(store.archive.add(json.loads(line)).id)
+                    taken = store.archive.add_new(json.loads(line))
                 except (ChatappError, ValueError, RecursionError) as error:
-                    problems.append(f"line {place}: {one_line(str(error))}")
+                    result.problems.append(f"line {place}: {one_line(str(error))}")
+                    continue
+                if taken is None:
+                    result.known += 1
+                else:
+                    result.conversations.append(taken.id)
     except OSError as error:
         raise FormatError(
             f"cannot read {file}: {error.strerror}", "give a file that `history export` wrote"
         ) from error
-    if not ids:
-        why = problems[0] if problems else "it is empty"
+    if not result.conversations and not result.known:
+        why = result.problems[0] if result.problems else "it is empty"
         raise FormatError(f"no conversation in {file}: {why}", "give a file that `history export` wrote")
-    return {"conversations": ids, "problems": problems}

@@ -6,6 +6,9 @@ Its ids are its own; in the database it gets new ones.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
@@ -18,6 +21,17 @@ from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
 
 _FORMAT = "chatapp-conversation"
+_HELD = """
+    SELECT each.created, above.created, each.role, each.text
+    FROM messages AS each LEFT JOIN messages AS above ON above.id = each.parent WHERE each.conversation = ?1
+    UNION ALL SELECT event.created, NULL, 'rankings', NULL
+    FROM ranking_events AS event JOIN messages ON messages.id = prompt WHERE conversation = ?1
+    UNION ALL SELECT event.created, NULL, 'thumbs', NULL
+    FROM thumb_events AS event JOIN messages ON messages.id = reply WHERE conversation = ?1
+    UNION ALL SELECT event.created, NULL, 'demonstrations', NULL
+    FROM demonstrations AS event JOIN messages ON messages.id = reply WHERE conversation = ?1
+"""
+"""All messages and judgements of a conversation, also those that were deleted, replaced or taken back."""
 
 
 class Archive:
@@ -89,15 +103,37 @@ class Archive:
 
         Errors: `FormatError` for what is no record; `UsageError` for judgements that make no sense.
         """
+        with self._reading(record):
+            return self._add(record)
+
+    def add_new(self, record: Any) -> Conversation | None:
+        """As `add`; None for what is there already: a conversation of the same moment, not deleted, that has
+        every message and judgement of the record, whatever became of it since."""
+        with self._reading(record):
+            return None if self._is_there(record) else self._add(record)
+
+    @contextmanager
+    def _reading(self, record: Any) -> Iterator[None]:
+        """One transaction, for what is a record."""
         if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("version") != 1:
             raise FormatError(
                 "it is no conversation that `history export` wrote", "give the jsonl file it wrote"
             )
         try:
             with self._connection.transaction():
-                return self._add(record)
+                yield
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FormatError(f"the conversation is damaged ({type(error).__name__}: {error})") from error
+
+    def _is_there(self, record: dict[str, Any]) -> bool:
+        found = self._connection.rows(
+            "SELECT id FROM conversations WHERE created = ? AND deleted IS NULL",
+            (_moment(record["created"]),),
+        )
+        return any(
+            _held(record) <= Counter(tuple(row) for row in self._connection.rows(_HELD, (id,)))
+            for (id,) in found
+        )
 
     def _add(self, record: dict[str, Any]) -> Conversation:
         title, system = storable(record["title"]), storable(record["system"])
@@ -164,6 +200,20 @@ class Archive:
     def _make_active(self, message: int) -> None:
         """The schema refuses a second active one among the same siblings."""
         self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message,))
+
+
+def _held(record: dict[str, Any]) -> Counter[tuple[Any, ...]]:
+    """What `_HELD` finds once the record is in the database; judgements without a moment are left out."""
+    moments = {int(each["id"]): _moment(each["created"]) for each in record["messages"]}
+    held = Counter[tuple[Any, ...]](
+        (moments[int(each["id"])], moments.get(each["parent"]), each["role"], storable(each["text"]))
+        for each in record["messages"]
+    )
+    for kind in ("rankings", "thumbs", "demonstrations"):
+        held.update(
+            (_moment(each["created"]), None, kind, None) for each in record[kind] if "created" in each
+        )
+    return held
 
 
 def _unfinished(message: Message) -> bool:

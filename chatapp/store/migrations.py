@@ -346,3 +346,9 @@ def m0006_system_of_replies(db: Database) -> None:
         END
         """
     )
+
+
+@migrations()
+def m0007_moments_of_conversations(db: Database) -> None:
+    """An import looks each of its conversations up by when it began."""
+    db.execute("CREATE INDEX conversations_by_moment ON conversations (created)")

@@ -116,7 +116,11 @@ def test_export_and_import_lose_nothing(cli: Cli, session: Session, tmp_path: Pa
     cli.run("history", "export", "-o", str(out))
     assert out.stat().st_mode & 0o077 == 0
     other = Cli(tmp_path / "other")
-    assert other.json("history", "import", str(out)) == {"conversations": [1], "problems": []}
+    assert other.json("history", "import", str(out)) == {
+        "conversations": [1],
+        "known": 0,
+        "problems": [],
+    }
     again = tmp_path / "again.jsonl"
     other.run("history", "export", "-o", str(again))
     first, second = json.loads(out.read_text()), json.loads(again.read_text())
@@ -149,10 +153,33 @@ def test_import_passes_over_bad_lines_and_names_them(cli: Cli, session: Session,
     strange = {**record, "messages": [{**each, "role": "wizard"} for each in record["messages"]]}
     file = tmp_path / "mixed.jsonl"
     file.write_text(f"not json\n{good}{json.dumps(looped)}\n{json.dumps(strange)}\n[]\n{'[' * 100_000}\n")
-    report = cli.json("history", "import", str(file))
-    assert len(report["conversations"]) == 1
+    other = Cli(tmp_path / "other")
+    report = other.json("history", "import", str(file))
+    assert (len(report["conversations"]), report["known"]) == (1, 0)
     assert [each.split(":")[0] for each in report["problems"]] == [f"line {n}" for n in (1, 3, 4, 5, 6)]
-    assert len(cli.json("history", "list")) == 2
+    assert len(other.json("history", "list")) == 1
+
+
+def test_a_conversation_is_imported_once(cli: Cli, session: Session, tmp_path: Path) -> None:
+    out = tmp_path / "all.jsonl"
+    cli.run("history", "export", "-o", str(out))
+    assert cli.json("history", "import", str(out)) == {"conversations": [], "known": 1, "problems": []}
+    other = Cli(tmp_path / "other")
+    out.write_text(2 * out.read_text())
+    other.run("history", "import", str(out))
+    assert other.notes == "read 1 conversations; 1 were there already\n"
+    assert (len(other.json("history", "list")), len(other.json("rankings", "list"))) == (1, 1)
+    # Whatever one did with it since, it is there; what somebody else did with it is not.
+    other.run("history", "rename", "1", "Mine")
+    other.run("rankings", "undo")
+    other.run("ask", "-c", "1", "And then?")
+    assert other.json("history", "import", str(out))["known"] == 2
+    cli.run("rankings", "add", "--prompt", "1", "--order", "2>3>4")
+    cli.run("history", "export", "-o", str(out))
+    assert other.json("history", "import", str(out))["conversations"] == [2]
+    for each in ("1", "2"):
+        other.run("history", "delete", each)
+    assert other.json("history", "import", str(out))["conversations"] == [3]
 
 
 def test_a_file_that_is_no_export_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -200,5 +227,5 @@ def test_export_takes_a_dash_and_the_home_folder(
     printed = cli.run("history", "export", "-o", "-")
     cli.run("history", "export", "--out=~/all.jsonl")
     assert printed == cli.run("history", "export") == (tmp_path / "all.jsonl").read_text()
-    assert len(cli.json("history", "import", "~/all.jsonl")["conversations"]) == 1
+    assert cli.json("history", "import", "~/all.jsonl")["known"] == 1
     assert not (tmp_path / "-").exists() and not (tmp_path / "~").exists()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,38 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path) -> None:
         prompt, reply = store.conversations.path(1)
     assert (prompt.text, reply.finish_reason) == ("Do not lose this", "cancelled")
     assert reply.text.strip() == (shown + rest).decode().strip()
+
+
+def test_an_import_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    home, pipe, whole = tmp_path / "home", tmp_path / "pipe", tmp_path / "all.jsonl"
+    other = Cli(tmp_path / "other")
+    for number in range(3):
+        other.run("ask", f"question {number}")
+    other.run("history", "export", "-o", str(whole))
+    program(home, "history", "list")
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chatapp", "history", "import", str(pipe)],
+        cwd=ROOT,
+        env={**os.environ, "CHATAPP_HOME": str(home)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w") as file, open_store(home / "data" / "chatapp.db") as store:
+        file.writelines(whole.read_text().splitlines(keepends=True)[:2])
+        file.flush()
+        until = time.monotonic() + 60
+        while len(store.conversations.list()) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.1)  # it waits for the third line
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
+        130,
+        "stopped; 2 conversations were read, 0 were there already; the same command goes on with the rest\n",
+    )
+    done = program(home, "history", "import", str(whole))
+    assert done.stderr == "read 1 conversations; 2 were there already\n"
 
 
 def test_ctrl_c_in_the_first_moment_is_silent() -> None:

@@ -122,10 +122,10 @@ def test_a_database_of_an_earlier_version_loses_nothing(tmp_path: Path, version:
         old.conn.executescript(
             """
             INSERT INTO conversations VALUES (1, 'Lakes', 'Be brief.', '2025-01-01', '2025-01-01', NULL);
-            INSERT INTO messages VALUES
-                (1, 1, NULL, 'user', 'Where?', 'typed', 1, '2025-01-01', NULL, NULL, NULL, NULL),
-                (2, 1, 1, 'assistant', 'There.', 'edit', 1, '2025-01-01', NULL, NULL, NULL, NULL),
-                (3, 1, 1, 'assistant', 'Here.', 'edit', 0, '2025-01-01', NULL, NULL, NULL, NULL);
+            INSERT INTO messages (id, conversation, parent, role, text, origin, active, created) VALUES
+                (1, 1, NULL, 'user', 'Where?', 'typed', 1, '2025-01-01'),
+                (2, 1, 1, 'assistant', 'There.', 'edit', 1, '2025-01-01'),
+                (3, 1, 1, 'assistant', 'Here.', 'edit', 0, '2025-01-01');
             INSERT INTO ranking_events VALUES (1, 1, 0, '[]', NULL, 'chat', NULL, '2025-01-01');
             INSERT INTO ranking_event_replies VALUES (1, 1, 2, 2, 1), (1, 2, 3, 1, 1);
             """
