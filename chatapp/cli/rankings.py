@@ -79,11 +79,12 @@ def show(
     """
     store = house_of(ctx).store()
     found = store.rankings.get(ranking)
+    state = _states(store, [found])[found.id]
     if as_json:
         texts = {each: store.conversations.message(each).text for each in (found.prompt, *found.shown)}
-        say_json(_as_json(found) | {"texts": texts})
+        say_json(_as_json(found) | {"state": state, "texts": texts})
         return
-    say(f"Ranking {found.id} of message {found.prompt}, {moment(found.created)}")
+    say(f"Ranking {found.id} of message {found.prompt}, {moment(found.created)}, {state}")
     say(f"\n{store.conversations.message(found.prompt).text}")
     places = {reply: place for place, tier in enumerate(found.tiers, start=1) for reply in tier}
     for reply in sorted(found.shown, key=lambda each: places.get(each, len(places) + 1)):

@@ -30,10 +30,13 @@ def test_add_list_show_undo(cli: Cli, asked: list[int]) -> None:
     assert (listed["tags"], listed["milliseconds"]) == (["short", "kind"], None)
     assert cli.run("rankings", "list").split("\t")[:4] == ["1", "1", f"{c}>{a}={b}", "short, kind"]
     assert cli.run("rankings", "show", "1").startswith("Ranking 1 of message 1, ")
+    assert cli.run("rankings", "show", "1").splitlines()[0].endswith(", in force")
     assert cli.json("history", "show", "1")["messages"][-1]["active"]
     cli.run("rankings", "undo")
     assert cli.json("rankings", "list") == []
-    assert len(cli.json("rankings", "list", "--all")) == 1
+    (all_of_them,) = cli.json("rankings", "list", "--all")
+    assert cli.json("rankings", "show", "1")["state"] == all_of_them["state"] == "taken back"
+    assert cli.run("rankings", "show", "1").splitlines()[0].endswith(", taken back")
     assert "no ranking to take back" in cli.fails("rankings", "undo")
 
 
