@@ -83,12 +83,25 @@ class TrainingState:
         self.stages[-1].follow(event)
 
     @property
+    def done_before(self) -> list[str]:
+        """Stages before the first one that was heard of: a run that goes on does not repeat them."""
+        return self._order[: min(self._begun, default=0)]
+
+    @property
     def to_come(self) -> list[str]:
-        """Stages that have not begun; without one there is nothing to check either."""
+        """Stages after the last one that was heard of; without one there is nothing to check either."""
         if not self.planned and not self.stages:
             return []
-        begun = {each.stage for each in self.stages}
-        return [each for each in (*self.planned, "evaluate") if each not in begun]
+        return self._order[max(self._begun, default=-1) + 1 :]
+
+    @property
+    def _order(self) -> list[str]:
+        return [*self.planned, "evaluate"]
+
+    @property
+    def _begun(self) -> list[int]:
+        """Places in `_order` of the stages that have begun."""
+        return [self._order.index(each.stage) for each in self.stages if each.stage in self._order]
 
     @property
     def summary(self) -> str:

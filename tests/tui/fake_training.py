@@ -56,7 +56,7 @@ def main() -> int:
             (folder / "pid").write_text(str(os.getpid()))
             while not (folder / "go").exists():
                 time.sleep(0.02)
-        stages = [] if what == "little" else ["dpo"]
+        stages = [] if what == "little" else ["sft", "dpo"] if what == "checks" else ["dpo"]
         print(json.dumps({"plan": {"lines": ["there are 38 rankings"], "stages": stages}}))
         return 0
     if what == "deaf":
@@ -74,6 +74,12 @@ def main() -> int:
         return 3
     say("begin", note="run 20260102-030405")
     if what == "early":
+        time.sleep(600)
+    if what == "checks":
+        if "--resume" not in rest:
+            say("sft", STEPS, STEPS)
+            say("dpo", STEPS, STEPS)
+        say("evaluate", note="compares")
         time.sleep(600)
     for step in range(1, STEPS + 1):
         say("dpo", step, STEPS, left=float(STEPS - step))

@@ -133,6 +133,23 @@ async def test_the_chat_goes_on_while_it_runs(open_chat: Open, tmp_path: Path) -
         assert calls(tmp_path)[-1] == "--resume 20260102-030405"
 
 
+async def test_what_was_done_before_a_stop_stays_done(open_chat: Open, tmp_path: Path) -> None:
+    def stages(chat: Chat) -> list[str]:
+        lines = [" ".join(line.split()) for line in chat.shown().splitlines()]
+        return [each for each in lines if "(SFT)" in each or "(DPO)" in each or "check" in each.split()]
+
+    done = ["✔ edits (SFT)", "✔ preference (DPO)"]
+    async with opened(open_chat, tmp_path, "checks") as chat:
+        await plan(chat)
+        await chat.press("enter")
+        await chat.until(lambda: stages(chat) == [*done, "● check compares"])
+        await chat.press("s")
+        await chat.until(lambda: stages(chat) == [*done, "check compares"])
+        await chat.press("r")
+        await chat.until(lambda: stages(chat) == [*done, "● check compares"])
+        assert calls(tmp_path)[-1] == "--resume 20260102-030405"
+
+
 async def test_coming_back_while_it_plans_waits_for_that_plan(open_chat: Open, tmp_path: Path) -> None:
     async with opened(open_chat, tmp_path, "thinks") as chat:
         await chat.press("ctrl+t")

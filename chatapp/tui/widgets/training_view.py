@@ -11,7 +11,7 @@ from textual.widgets import Sparkline, Static
 
 from chatapp.core.sanitize import one_line
 from chatapp.training.progress import title_of
-from chatapp.tui.training_state import CURVES, StageState, TrainingState
+from chatapp.tui.training_state import CURVES, Phase, StageState, TrainingState
 
 _TITLE = 19
 _FEWEST = 8
@@ -21,13 +21,15 @@ _CHECKED = "wins on held-out prompts, length, variety, perplexity"
 
 
 class StageList(Static):
-    """Those that are done with a tick, the one that is going on with its bar, then those to come."""
+    """Those that are done with a tick, the one that is going on with its bar, then those to come; one that
+    was stopped midway has no mark."""
 
     DEFAULT_CSS = "StageList { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def show(self, state: TrainingState) -> None:
-        last = len(state.stages) - 1
-        lines = [_line(stage, state.busy and at == last) for at, stage in enumerate(state.stages)]
+        lines = [_line(StageState(stage)) for stage in state.done_before]
+        lines += [_line(stage) for stage in state.stages[:-1]]
+        lines += [_line(stage, state.phase) for stage in state.stages[-1:]]
         if state.phase not in ("stopped", "failed", "done"):
             lines += [_to_come(stage) for stage in state.to_come if state.plan]
         if state.phase == "running" and not state.stages:
@@ -82,8 +84,10 @@ class Curves(Vertical):
             self.query_one(f"#curve-{metric}", Curve).show(values)
 
 
-def _line(stage: StageState, going_on: bool) -> Content:
-    mark = ("● ", "$accent") if going_on else ("✔ ", "$accent")
+def _line(stage: StageState, phase: Phase = "done") -> Content:
+    """`phase`: of the training, where this is its last stage."""
+    going_on = phase in ("running", "stopping")
+    mark = ("● " if going_on else "✔ " if phase == "done" else "  ", "$accent")
     title = title_of(stage.stage).ljust(_TITLE)
     if going_on and stage.steps:
         full = round(_BAR * min(1.0, stage.step / stage.steps))
