@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
+from textual.containers import Horizontal
 from textual.widgets import Input, OptionList
 
 from chatapp.tui.screens.chats import ChatsScreen
@@ -84,6 +85,27 @@ async def test_the_help_names_the_keys_that_scroll_it(open_chat: Open) -> None:
         await chat.until(lambda: page.scroll_y > 5)
         await chat.pilot.resize_terminal(200, 60)
         await chat.until(lambda: "scroll" not in chat.key_line() and "Esc close" in chat.key_line())
+
+
+@pytest.mark.parametrize(("width", "layout"), [(80, "vertical"), (120, "horizontal")])
+async def test_the_help_never_changes_its_columns(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch, width: int, layout: str
+) -> None:
+    drawn: list[str] = []
+    mounted = HelpScreen.on_mount
+
+    def on_mount(screen: HelpScreen) -> None:
+        def after_layout(_: object) -> None:
+            drawn.append(screen.query_one(Horizontal).styles.layout.name)
+
+        screen.screen_layout_refresh_signal.subscribe(screen, after_layout, immediate=True)
+        mounted(screen)
+
+    monkeypatch.setattr(HelpScreen, "on_mount", on_mount)
+    async with open_chat(size=(width, 24)) as chat:
+        await chat.press("f1")
+        await chat.until(lambda: "Esc close" in chat.key_line() and len(drawn) > 1)
+    assert set(drawn) == {layout}
 
 
 @pytest.mark.parametrize("theme", ["chatapp-dark", "ansi-dark"])

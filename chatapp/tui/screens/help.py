@@ -72,6 +72,9 @@ _RANKING = (
     ("u", "in chatapp rank, before the first number: undo the last ranking"),
 )
 
+_WIDE = 110
+"""Columns from which two tables stand side by side."""
+
 
 def _table(title: str, rows: tuple[tuple[str, str], ...]) -> Vertical:
     cells: list[Static] = []
@@ -104,13 +107,13 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS = [
         Binding("escape,f1,q", "dismiss(None)", "close", key_display="Esc"),
     ]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(_WIDE, "-wide")]
     DEFAULT_CSS = """
     HelpScreen Page { scrollbar-size-vertical: 1; }
-    HelpScreen Horizontal { height: auto; layout: horizontal; }
-    HelpScreen Horizontal Vertical { height: auto; width: 1fr; }
-    HelpScreen.-narrow Horizontal { layout: vertical; }
-    HelpScreen.-narrow Horizontal Vertical { width: 100%; }
+    HelpScreen Horizontal { height: auto; layout: vertical; }
+    HelpScreen Horizontal Vertical { height: auto; width: 100%; }
+    HelpScreen.-wide Horizontal { layout: horizontal; }
+    HelpScreen.-wide Horizontal Vertical { width: 1fr; }
     HelpScreen .table { margin: 1 2 0 0; height: auto; }
     HelpScreen .title { color: $accent; text-style: bold; }
     HelpScreen Grid { height: auto; grid-size: 2; grid-columns: 11 1fr; grid-rows: auto; }
@@ -135,4 +138,5 @@ class HelpScreen(ModalScreen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
+        self.set_class(self.app.size.width >= _WIDE, "-wide")  # the breakpoint does it after the first layout
         self.query_one(Page).focus()
