@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from chatapp.core.types import Adapter
     from chatapp.session.wiring import House
 
-app = typer.Typer(help="What training made: choose, compare, take back, export.", no_args_is_help=True)
+app = typer.Typer(
+    help="""What training made: choose, compare, take back, export.
+
+    \b
+    Example:
+      chatapp adapters list
+    """,
+    no_args_is_help=True,
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of an adapter: r1, r2, …")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -16,7 +16,15 @@ from chatapp.core.paths import expanded
 if TYPE_CHECKING:
     from chatapp.core.types import Conversation, Message
 
-app = typer.Typer(help="Stored conversations: list, read, search, move.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Stored conversations: list, read, search, move.
+
+    \b
+    Example:
+      chatapp history show last
+    """,
+    no_args_is_help=True,
+)
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="Of a conversation; `last` is the newest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry
 
 app = typer.Typer(
-    help="GGUF files: list, look into, find, download, add, choose, remove.", no_args_is_help=True
+    help="""GGUF files: list, look into, find, download, add, choose, remove.
+
+    \b
+    Example:
+      chatapp models list
+    """,
+    no_args_is_help=True,
 )
 
 Name = Annotated[

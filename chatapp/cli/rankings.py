@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from chatapp.core.types import Ranking
     from chatapp.store.database import Store
 
-app = typer.Typer(help="Rankings of replies: list, add, take back, move.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Rankings of replies: list, add, take back, move.
+
+    \b
+    Example:
+      chatapp rankings list
+    """,
+    no_args_is_help=True,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -119,7 +127,7 @@ def add(
     from chatapp.session.judging import rank_and_show
 
     if (order is not None) == all_bad:
-        raise UsageError("name either --order or --all-bad")
+        raise UsageError("name either --order or --all-bad", 'for example --order "7>5=8>6"')
     store = house_of(ctx).store()
     tiers = parse_order(order) if order is not None else ()
     shown = sorted(reply for tier in tiers for reply in tier) or _replies(store, prompt)

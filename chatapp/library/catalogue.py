@@ -154,7 +154,10 @@ class Catalogue:
         nothing is changed.
         """
         if name == GUIDE:
-            raise UsageError("the embedded model comes with the program and stays")
+            raise UsageError(
+                "the embedded model comes with the program and stays",
+                "to chat with another one: `chatapp models use NAME`",
+            )
         if os.sep in name or not os.path.lexists(self._target(name)):
             raise NotFound(
                 f"no model {name!r} in {self._paths.models}", "`chatapp models list` shows what there is"

@@ -347,7 +347,7 @@ class Session:
             return old
         if old.role == "assistant":
             if old.parent is None:
-                raise UsageError("a reply that answers nothing cannot be corrected")
+                raise UsageError("a reply that answers nothing cannot be corrected", "edit one that answers")
             return self.demonstrate(old.parent, text, (message,))
         store.conversations.require_open(old.conversation)
         before = self._active_child(old.conversation, old.parent)

@@ -187,7 +187,9 @@ class Adapters:
             raise UsageError("two different adapters can be compared")
         sha256 = named[0].model_sha256
         if named[-1].model_sha256 != sha256:
-            raise UsageError(f"{a} and {b} were trained on different models")
+            raise UsageError(
+                f"{a} and {b} were trained on different models", "`chatapp adapters list --all` shows which"
+            )
         row = self._connection.rows(
             "WITH placed AS ("
             " SELECT min(CASE WHEN adapter IS ?1 THEN tier END) AS a,"

@@ -55,7 +55,6 @@ class Store:
         if to.exists():
             raise StoreError(f"{to} exists", "name a file that does not exist yet")
         try:
-            to.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(to) as part, sqlite_errors(), closing(sqlite3.connect(part)) as target:
                 self._connection.db.conn.backup(target)
         except OSError as error:

@@ -13,6 +13,8 @@ from chatapp.store import rows
 from chatapp.store.connection import Connection, Row, now, said_at, storable
 from chatapp.store.conversations import refuse_deleted
 
+_IDS = "see the ids with `chatapp history show ID --json`"
+
 
 class Rankings:
     """What a person said of replies. What was said of deleted messages is kept.
@@ -211,19 +213,19 @@ class Rankings:
         """The row of a finished reply to `prompt`."""
         row = self._message(reply)
         if row["parent"] != prompt:
-            raise UsageError(f"message {reply} is not a reply to message {prompt}")
+            raise UsageError(f"message {reply} is not a reply to message {prompt}", _IDS)
         self._check_reply(row)
         return row
 
     def _message(self, id: int) -> Row:
         row = self._connection.row("SELECT * FROM messages WHERE id = ?", (id,))
         if row is None:
-            raise NotFound(f"there is no message {id}", "see the ids with `chatapp history show ID --json`")
+            raise NotFound(f"there is no message {id}", _IDS)
         return row
 
     def _check_reply(self, row: Row) -> None:
         if row["role"] != "assistant":
-            raise UsageError(f"message {row['id']} is not a reply")
+            raise UsageError(f"message {row['id']} is not a reply", _IDS)
         if row["deleted"] is not None:
             raise UsageError(f"reply {row['id']} was deleted", "restore it first")
         if row["writer_pid"] is not None:

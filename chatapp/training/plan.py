@@ -60,7 +60,7 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
     else:
         held = len(data.held_out.rankings)
         lines.append(
-            f"judged by {_count(held, 'ranking')} that are never trained on; "
+            f"judged by {_count(held, 'ranking')} that {'is' if held == 1 else 'are'} never trained on; "
             "if it is no better than what it starts from, that stays"
         )
         if held < TELLING:
@@ -75,7 +75,7 @@ def _what_there_is(data: Data) -> str:
     compared = "comparison" if edits or thumbs else "ranking"
     ordered = " with an order" if data.undecided else ""
     parts = [_count(data.rankings, compared) + ordered, _count(edits, "edit"), _count(thumbs, "thumb")]
-    all_bad = f"; {data.all_bad} times all replies were bad" if data.all_bad else ""
+    all_bad = f"; {_count(data.all_bad, 'time')} all replies were bad" if data.all_bad else ""
     return ("there is " if data.rankings == 1 else "there are ") + ", ".join(parts) + all_bad
 
 
@@ -85,17 +85,17 @@ def _warnings(data: Data) -> list[str]:
     if data.undecided:
         hotter = "; sample hotter: alternatives_temperature = 1.3 in config.toml"
         found.append(
-            f"{data.rankings} of your {asked} rankings could tell the replies apart"
+            f"{data.rankings} of your {_count(asked, 'ranking')} could tell the replies apart"
             + (hotter if data.undecided > asked / 3 else "")
         )
     if data.contradictions:
         found.append(f"{_count(data.contradictions, 'pair')} of replies stand both ways round")
     if data.duplicates:
-        found.append(f"{_count(data.duplicates, 'judgement')} came twice and count once")
+        found.append(f"{_count(data.duplicates, 'judgement')} came twice and counted once")
     if data.too_long:
-        found.append(f"{data.too_long} were too long for the model and left out")
+        found.append(f"{data.too_long} {_were(data.too_long)} too long for the model and left out")
     if data.empty:
-        found.append(f"{data.empty} held a reply without a word and were left out")
+        found.append(f"{data.empty} held a reply without a word and {_were(data.empty)} left out")
     if data.rankings >= FEW and not data.held_out.rankings:
         found.append(
             "all rankings come from one side of the split, so nothing can be held out: chat about more"
@@ -105,3 +105,7 @@ def _warnings(data: Data) -> list[str]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"

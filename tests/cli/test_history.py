@@ -197,6 +197,10 @@ def test_backup_is_a_whole_database(cli: Cli, tmp_path: Path) -> None:
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT text FROM messages WHERE role = 'user'").fetchall() == [("one",)]
     assert "exists" in cli.fails("history", "backup", str(copy))
+    missing = tmp_path / "missing" / "copy.db"
+    error = f"error: cannot write {missing}: No such file or directory\n"
+    assert cli.fails("history", "backup", str(missing)).startswith(error)
+    assert not missing.parent.exists()
 
 
 def test_path_prints_the_file(cli: Cli) -> None:

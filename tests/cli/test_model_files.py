@@ -134,7 +134,8 @@ def test_remove_says_what_stays(cli: Cli, tmp_path: Path) -> None:
     cli.run("models", "remove", "tiny", "--delete-file")
     assert "and deleted" in cli.notes and file.exists()
     assert "no model 'tiny'" in cli.fails("models", "remove", "tiny")
-    assert "stays" in cli.fails("models", "remove", "guide", code=2)
+    refused = cli.fails("models", "remove", "guide", code=2)
+    assert "stays" in refused and "hint: to chat with another one: `chatapp models use NAME`" in refused
 
 
 def test_remove_keeps_the_adapters(cli: Cli, tmp_path: Path) -> None:

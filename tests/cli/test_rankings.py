@@ -53,8 +53,14 @@ def test_orders_that_make_no_sense(cli: Cli, asked: list[int], order: str) -> No
 
 
 def test_an_order_or_all_bad_and_not_both(cli: Cli, asked: list[int]) -> None:
-    cli.fails("rankings", "add", "--prompt", "1", code=2)
-    cli.fails("rankings", "add", "--prompt", "1", "--all-bad", "--order", "2>3", code=2)
+    for more in ([], ["--all-bad", "--order", "2>3"]):
+        hint = 'hint: for example --order "7>5=8>6"'
+        assert hint in cli.fails("rankings", "add", "--prompt", "1", *more, code=2)
+
+
+def test_ids_that_are_no_replies_say_where_to_find_some(cli: Cli, asked: list[int]) -> None:
+    error = cli.fails("rankings", "add", "--prompt", "1", "--order", "1>2", code=2)
+    assert error.splitlines()[1] == "hint: see the ids with `chatapp history show ID --json`"
 
 
 def test_stats(cli: Cli, asked: list[int]) -> None:

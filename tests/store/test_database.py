@@ -173,6 +173,7 @@ def test_programs_that_open_it_first_at_once(tmp_path: Path) -> None:
 def test_backup_is_whole_and_private(store: Store, tmp_path: Path) -> None:
     prompt, replies = ask(store)
     copy = tmp_path / "copies" / "copy.db"
+    copy.parent.mkdir()
     store.backup(copy)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [each.name for each in copy.parent.iterdir()] == ["copy.db"]

@@ -47,6 +47,21 @@ def test_it_says_what_there_is_and_what_is_wrong() -> None:
     assert "nothing will be trained" in "\n".join(plan(rankings(0)).lines)
 
 
+def test_one_of_a_kind_is_said_of_one() -> None:
+    one = replace(rankings(0, tied=1), all_bad=1, too_long=1, empty=1)
+    text = "\n".join(plan(one).lines)
+    assert "; 1 time all replies were bad" in text
+    assert "1 was too long for the model and left out" in text
+    assert "1 held a reply without a word and was left out" in text
+    assert "0 of your 1 ranking could tell the replies apart" in text
+    held = rankings(40)
+    del held.held_out.rankings[1:]
+    assert "judged by 1 ranking that is never trained on" in "\n".join(plan(held).lines)
+    many = "\n".join(plan(replace(one, all_bad=2, too_long=2, empty=2)).lines)
+    assert "; 2 times all replies were bad" in many
+    assert "2 were too long for the model" in many and "word and were left out" in many
+
+
 def test_contradictions_and_repeats_are_said() -> None:
     replies = (GroupReply("a"), GroupReply("b"))
     prompt = (Turn("user", "q"),)
