@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from chatapp.core.paths import Paths
@@ -73,6 +74,11 @@ class Chat:
         for key in keys:
             await self.pilot.press(key)
             await self.drained()
+
+    def press_at_once(self, *keys: str) -> None:
+        """Press keys with nothing between them, as they come from a fast typist or over a slow line."""
+        for key in keys:
+            self.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
     async def drained(self) -> None:
         """What was pressed has gone its whole way: from the application to the focused widget and back."""

@@ -127,6 +127,51 @@ async def test_the_same_conversation_is_deleted_once(open_chat: Open) -> None:
         assert "Deleted" not in chat.shown()
 
 
+async def two_conversations(chat: Chat) -> ChatsScreen:
+    """The list of them; `pears` is the first in it."""
+    await chat.send("apples")
+    await chat.press("ctrl+n")
+    await chat.send("pears")
+    return await conversations(chat, 2)
+
+
+async def test_a_key_right_after_a_search_deletes_what_it_finds(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await two_conversations(chat)
+        chat.press_at_once(*"apple", "ctrl+d", *"xyz")
+        await chat.until(lambda: len(chat.store.conversations.list()) == 1)
+        assert chat.store.conversations.latest().title == "pears"
+        await chat.until(lambda: "Nothing found." in chat.shown())
+
+
+async def test_a_key_right_after_a_search_opens_what_it_finds(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await two_conversations(chat)
+        chat.press_at_once(*"apple", "enter", "enter", "ctrl+d")
+        await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
+        await chat.until(lambda: chat.app.focused is chat.screen.composer)
+        assert len(chat.store.conversations.list()) == 2
+
+
+async def test_a_key_right_after_a_search_renames_what_it_finds(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await two_conversations(chat)
+        chat.press_at_once(*"apple", "f2")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        assert chat.app.screen.query_one(Input).value == "apples"
+        chat.press_at_once(*" red", "enter", "enter")
+        await chat.until(lambda: chat.store.conversations.get(1).title == "apples red")
+        assert isinstance(chat.app.screen, ChatsScreen)
+
+
+async def test_a_click_opens_a_conversation(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await two_conversations(chat)
+        await chat.pilot.click("OptionList", offset=(4, 1))
+        await chat.until(lambda: chat.texts() == ["apples", "alpha one"])
+        await chat.until(lambda: chat.app.focused is chat.screen.composer)
+
+
 async def test_conversations_open_while_a_reply_is_being_written(open_chat: Open) -> None:
     async with open_chat(script=["word " * 300], pace=0.01) as chat:
         await chat.begin("go")
@@ -178,6 +223,18 @@ async def test_models_are_listed_and_a_bad_one_is_refused(open_chat: Open, tmp_p
         await chat.pilot.pause()
         await chat.press("enter")
         await chat.until(lambda: "broken cannot be used" in chat.shown())
+
+
+async def test_enter_right_after_a_search_takes_the_model_it_finds(open_chat: Open, tmp_path: Path) -> None:
+    models = tmp_path / "data" / "models"
+    models.mkdir(parents=True)
+    make_model(models / "other.gguf")
+    async with open_chat() as chat:
+        await chat.press("ctrl+o")
+        await chat.until(lambda: isinstance(chat.app.screen, ModelsScreen) and "other" in chat.shown())
+        chat.press_at_once(*"other", "enter", "enter")
+        await chat.until(lambda: "answers from now on." in chat.shown())
+        assert chat.engine.info is not None and chat.engine.info.name == str(models / "other.gguf")
 
 
 async def test_a_model_answers_under_its_name_where_settings_cannot_be_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ class ChatsScreen(ModalScreen[Left]):
         self._current = current
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chats")
         self._found: list[Found] = []
+        self._searched = ""
+        """What `_found` was found for."""
         self._deleted: list[int] = []
 
     def compose(self) -> ComposeResult:
@@ -100,10 +103,11 @@ class ChatsScreen(ModalScreen[Left]):
         """Read the list for what stands in the line now; an older question is forgotten."""
         text = self.query_one(Input).value.strip()
         try:
-            self._found = await asyncio.wrap_future(self._pool.submit(self._read, text))
+            self._found = await self._search(text)
         except ChatappError as error:
             self._refuse(error)
             return
+        self._searched = text
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
@@ -116,6 +120,9 @@ class ChatsScreen(ModalScreen[Left]):
         empty.display = not self._found
         empty.update("Nothing found." if text else "No conversations yet.")
         self.refresh_bindings()
+
+    async def _search(self, text: str) -> list[Found]:
+        return await asyncio.wrap_future(self._pool.submit(self._read, text))
 
     def _read(self, text: str) -> list[Found]:
         store = self._stores.here()
@@ -149,9 +156,33 @@ class ChatsScreen(ModalScreen[Left]):
             options.highlighted = min(max(options.highlighted + by, 0), options.option_count - 1)
 
     @on(OptionList.OptionSelected)
-    def action_open(self) -> None:
+    def _clicked(self) -> None:
         if chosen := self._chosen:
             self._leave(chosen.id)
+
+    def action_open(self) -> None:
+        self._with_chosen(self._open)
+
+    def action_rename(self) -> None:
+        self._with_chosen(self._rename)
+
+    def action_delete(self) -> None:
+        self._with_chosen(self._delete)
+
+    def _with_chosen(self, act: Callable[[Conversation], Awaitable[None]]) -> None:
+        at = self.query_one(OptionList).highlighted or 0
+        self.query_one(Line).when_typed(lambda text: self._act(act, text, at))
+
+    @work
+    async def _act(self, act: Callable[[Conversation], Awaitable[None]], text: str, at: int) -> None:
+        """Do it to what is highlighted among what `text` finds; the list may still be an older one."""
+        try:
+            found = self._found if text == self._searched else await self._search(text)
+        except ChatappError as error:
+            self._refuse(error)
+            return
+        if found and self.is_active:  # not left by a key before
+            await act(found[min(at, len(found) - 1)].conversation)
 
     def action_leave(self) -> None:
         self._leave(None)
@@ -159,19 +190,19 @@ class ChatsScreen(ModalScreen[Left]):
     def _leave(self, conversation: int | None) -> None:
         self.dismiss(Left(conversation, frozenset(self._deleted)))
 
-    @work
-    async def action_rename(self) -> None:
+    async def _open(self, chosen: Conversation) -> None:
+        self._leave(chosen.id)
+
+    async def _rename(self, chosen: Conversation) -> None:
         from chatapp.tui.screens.edit import LineScreen
 
-        if chosen := self._chosen:
-            title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title))
-            if title:
-                await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title))
+        title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title))
+        if title:
+            await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title))
 
-    @work
-    async def action_delete(self) -> None:
+    async def _delete(self, chosen: Conversation) -> None:
         # It stands in the list until that is read anew.
-        if (chosen := self._chosen) and chosen.id not in self._deleted:
+        if chosen.id not in self._deleted:
             self._deleted.append(chosen.id)  # at once: the list may be left before it is done
             if not await self._change(lambda: self._stores.here().conversations.delete(chosen.id)):
                 self._deleted.remove(chosen.id)

@@ -122,7 +122,11 @@ class LineScreen(ModalScreen[str | None]):
         return bool(self._suggestions) if action == "next" else True
 
     def action_save(self) -> None:
-        self.dismiss(self.query_one(Input).value.strip())
+        self.query_one(Line).when_typed(self._save)
+
+    def _save(self, text: str) -> None:
+        if self.is_active:
+            self.dismiss(text)
 
     def action_next(self) -> None:
         self.focus_next()

@@ -38,6 +38,8 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
         self._catalogue = catalogue
         self._current = current
         self._entries: list[CatalogueEntry] = []
+        self._listed = ""
+        """The text whose entries are in the list."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -69,7 +71,8 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
 
     @on(Input.Changed)
     def _list(self) -> None:
-        wanted = self.query_one(Input).value.strip().casefold()
+        self._listed = self.query_one(Input).value.strip()
+        wanted = self._listed.casefold()
         options = self.query_one(OptionList)
         options.clear_options()
         shown = [each for each in self._entries if wanted in each.name.casefold()]
@@ -84,8 +87,12 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
 
     @on(OptionList.OptionSelected)
     def action_use(self) -> None:
+        self.query_one(Line).when_typed(self._use)
+
+    def _use(self, wanted: str) -> None:
+        if wanted != self._listed:
+            self._list()
         options = self.query_one(OptionList)
-        wanted = self.query_one(Input).value.strip()
         try:
             if options.highlighted is not None and options.option_count:
                 entry = self._catalogue.find(str(options.get_option_at_index(options.highlighted).id))
@@ -98,7 +105,7 @@ class ModelsScreen(ModalScreen[CatalogueEntry | None]):
             return
         if entry.problem is not None:
             self._refuse(f"{entry.name} cannot be used: {entry.problem}")
-        else:
+        elif self.is_active:
             self.dismiss(entry)
 
     def _refuse(self, why: str) -> None:
