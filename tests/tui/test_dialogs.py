@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from chatapp.core.settings import load_settings
@@ -200,6 +201,38 @@ async def test_system_prompt_reaches_the_engine(open_chat: Open) -> None:
         await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
         await chat.until(lambda: "Be brief" in chat.shown())
         await chat.press("escape")
+
+
+async def test_what_was_changed_in_a_dialog_is_discarded_by_a_second_escape(open_chat: Open) -> None:
+    def warned() -> bool:
+        return "Esc again discards what you changed" in chat.shown()
+
+    async with open_chat(size=(80, 24), script=["word " * 400]) as chat:
+        await chat.send("hello")
+        await chat.press("up", "e")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.press("escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
+        await chat.press("e")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        text = chat.app.screen.query_one(Composer)
+        await chat.pilot.press("a", "escape")
+        await chat.until(warned)
+        assert "Esc discard" in chat.key_line()
+        for key in ("left", "b", "ctrl+j"):
+            await chat.press(key)
+            await chat.until(lambda: not warned())
+            assert "Esc leave" in chat.key_line()
+            await chat.press("escape")
+            await chat.until(warned)
+        text.post_message(events.Paste("pasted"))
+        await chat.until(lambda: not warned())
+        await chat.press("escape")
+        await chat.until(warned)
+        assert text.text.endswith("b\npasteda")
+        await chat.press("escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
+        assert chat.store.rankings.demonstrations() == []
 
 
 async def test_conversations_that_cannot_be_searched_say_why(open_chat: Open) -> None:

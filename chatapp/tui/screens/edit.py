@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.keybar import KeyBar
@@ -20,10 +20,14 @@ from chatapp.tui.widgets.line import Line
 class EditScreen(ModalScreen[str | None]):
     """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text.
 
-    A text that was not changed is given as it came; the editor has line breaks of one kind.
+    A text that was not changed is given as it came; the editor has line breaks of one kind. One that was
+    changed is left only with a second Escape right after the first.
     """
 
-    BINDINGS = [Binding("escape", "dismiss(None)", "leave", key_display="Esc")]
+    BINDINGS = [
+        Binding("escape", "leave", "leave", key_display="Esc"),
+        Binding("escape", "dismiss(None)", "discard", key_display="Esc"),
+    ]
 
     def __init__(self, title: str, text: str, explanation: str, may_be_empty: bool = False) -> None:
         super().__init__()
@@ -31,21 +35,54 @@ class EditScreen(ModalScreen[str | None]):
         self._text = text
         self._loaded = ""
         self._explanation = explanation
-        self._may_be_empty = may_be_empty
+        self._composer = DialogComposer(may_be_empty)
+        self._leaving: str | None = None
+        """The text that a first Escape would have left."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._heading)
             yield Static(self._explanation, classes="quiet", markup=False)
-            yield DialogComposer(self._may_be_empty)
+            yield self._composer
         yield KeyBar()
 
     def on_mount(self) -> None:
-        composer = self.query_one(Composer)
+        composer = self._composer
         composer.load_text(self._text)
         self._loaded = composer.text.strip()
         composer.move_cursor(composer.document.end)
         composer.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        again = self._leaving == self._composer.text
+        return {"leave": not again, "dismiss": again}.get(action, True)
+
+    def action_leave(self) -> None:
+        text = self._composer.text
+        if text.strip() == self._loaded:
+            self.dismiss(None)
+        else:
+            self._warn(text)
+
+    @on(TextArea.Changed)
+    def _changed(self) -> None:
+        if self._leaving != self._composer.text:
+            self._go_on()
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key != "escape":
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._leaving is not None and self.is_active:
+            self._warn(None)
+
+    def _warn(self, leaving: str | None) -> None:
+        """Say that a second Escape leaves this text; None takes it back."""
+        self._leaving = leaving
+        warning = "" if leaving is None else "Esc again discards what you changed"
+        self.query_one(".dialog").border_subtitle = warning
+        self.refresh_bindings()
 
     @on(Composer.Sent)
     def _saved(self, event: Composer.Sent) -> None:
