@@ -29,7 +29,7 @@ class ChatByDefault(TyperGroup):
     """A group whose first word may also be the first message of a chat."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        args = _debug_first(args)
+        given = args = _debug_first(args)
         after_resume = args[args.index("--resume") + 1 :][:1] if "--resume" in args else []
         if next((each for each in args if not each.startswith("-")), None) not in self.commands:
             args = with_optional_value(args, frozenset({"--resume"}), "last")
@@ -39,7 +39,8 @@ class ChatByDefault(TyperGroup):
         if words and (is_text or words[0] not in self.commands):
             if not is_text and len(words) == 1:
                 self._refuse_typo(words[0])
-                if words == after_resume and len(words[0].split()) == 1:
+                # Where a value was filled in, the word there was none.
+                if args != given and words == after_resume and len(words[0].split()) == 1:
                     _refuse(
                         f"{words[0]!r} is no id of a conversation",
                         f"to send it as a message: chatapp --resume last {words[0]}",

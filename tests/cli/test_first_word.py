@@ -69,6 +69,16 @@ def test_the_chat_gets_its_first_message_and_flags(cli: Cli, monkeypatch: pytest
     assert len(opened) == 7
 
 
+def test_an_id_after_resume_is_no_message(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    monkeypatch.setattr("chatapp.cli.app.is_terminal", lambda: True)
+    monkeypatch.setattr("chatapp.tui.app.ChatApp.run", lambda app: opened.append(app._first_message))
+    cli.run("ask", "stored")
+    cli.run("--resume", "last", "last")
+    cli.run("--resume", "1", "1")
+    assert opened == ["last", "1"]
+
+
 def test_options_with_and_without_a_value() -> None:
     names = frozenset({"-c", "--continue"})
     for given, filled in [
