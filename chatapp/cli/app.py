@@ -163,6 +163,11 @@ def chat(
     from chatapp.cli.arguments import conversation_of
     from chatapp.tui.app import ChatApp
 
+    # What is asked for and cannot be used is said here: no other one stands in for it.
+    if model is not None:
+        house.spec()
+    if adapter is not None:
+        house.adapter()
     store = house.store()  # what cannot be opened is said in the terminal, before there is a screen
     where = None if resume is None else conversation_of(house, resume).id
     if where is not None:

@@ -79,6 +79,23 @@ def test_an_id_after_resume_is_no_message(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert opened == ["last", "1"]
 
 
+@pytest.mark.parametrize(("flag", "gone"), [("-m", "model"), ("-a", "adapter")])
+def test_the_chat_opens_with_what_was_asked_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, flag: str, gone: str
+) -> None:
+    opened: list[Any] = []
+    monkeypatch.setattr("chatapp.cli.app.is_terminal", lambda: True)
+    monkeypatch.setattr("chatapp.tui.app.ChatApp.run", lambda app: opened.append(app))
+    for text in ([], ["What is this?"]):
+        with House(cli.paths, cli.house.settings) as house:
+            result = CliRunner().invoke(app, [flag, "r9", *text], obj=house)
+        assert (result.exit_code, result.stderr.count("\n"), opened) == (1, 2, [])
+        assert f"no {gone} 'r9'\nhint: " in result.stderr
+    with House(cli.paths, replace(cli.house.settings, **{gone: "r9"})) as house:
+        assert CliRunner().invoke(app, [], obj=house).exit_code == 0  # the conversations are there to be read
+    assert len(opened) == 1
+
+
 def test_options_with_and_without_a_value() -> None:
     names = frozenset({"-c", "--continue"})
     for given, filled in [

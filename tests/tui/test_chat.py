@@ -456,6 +456,16 @@ async def test_first_message_and_resume(open_chat: Open) -> None:
         await chat.until(lambda: "no conversation 99" in chat.shown().lower())
 
 
+@pytest.mark.parametrize(("text", "kept"), [("a secret", "a secret"), ("/new", " /new")])
+async def test_nothing_else_answers_the_first_message(open_chat: Open, text: str, kept: str) -> None:
+    async with open_chat(settings=Settings(adapter="r9"), first_message=text) as chat:
+        await chat.until(lambda: "no adapter 'r9'" in chat.shown())
+        assert (chat.screen.composer.text, chat.texts(), chat.engine.requests) == (kept, [], [])
+        await chat.press("enter")
+        await chat.until(lambda: chat.texts() == [text, "alpha one"])
+        await chat.settled()
+
+
 async def test_closing_while_a_reply_is_being_written_seals_it(open_chat: Open) -> None:
     words = " ".join(f"word{n}" for n in range(400))
     async with open_chat(script=[words], pace=0.01) as chat:

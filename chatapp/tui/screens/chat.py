@@ -57,11 +57,13 @@ class ChatScreen(ChatJudging):
         except ChatappError as error:
             self.complain(error)
             return
-        if self._first_message:
-            self.send(self._first_message)
         problem = getattr(self.app, "problem", None)
         if isinstance(problem, ChatappError):
+            if self._first_message:
+                self.give_back(self._first_message)  # not for another model to answer unasked
             self.complain(problem)
+        elif self._first_message:
+            self.send(self._first_message)
         await self.load()
         self.ready = True
 

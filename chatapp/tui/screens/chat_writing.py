@@ -26,7 +26,7 @@ class ChatWriting(ChatPage):
         try:
             prompt = await self.session.do(lambda session: session.begin(text))
         except ChatappError as error:
-            self.composer.give_back(f" {text}" if is_command(text) else text)
+            self.give_back(text)
             self._set_writing(False)
             self.complain(error)
             return
@@ -34,6 +34,10 @@ class ChatWriting(ChatPage):
         await self.show_path()
         self.transcript.anchor()
         await self._answer(prompt)
+
+    def give_back(self, text: str) -> None:
+        """Put a message that was not sent into the prompt, as one also where it looks like a command."""
+        self.composer.give_back(f" {text}" if is_command(text) else text)
 
     @work(group="reply")
     async def answer(self, prompt: Message) -> None:
