@@ -27,9 +27,9 @@ from chatapp.training.gate import Bounds
 from chatapp.training.run import Loop
 from chatapp.training.weight_copy import at_reference
 
-EVERY = 3
+EVERY = 4
 """Draws from one look at the replies to the next."""
-PROMPTS, SAMPLES = 128, 3
+PROMPTS, SAMPLES = 128, 2
 """Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
 AIM = 0.35
 GAIN = 1.5

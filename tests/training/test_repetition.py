@@ -71,15 +71,16 @@ def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
     # Looked at as the chat samples: the base once, then the policy.
     assert sampler.asked == [chat, chat]
     sampler.same = 2
-    assert [price.at(loop, draw) for draw in (1, 2)] == [ample, ample]
-    exhausted = price.at(loop, 3)
+    every = repetition.EVERY
+    assert [price.at(loop, draw) for draw in range(1, every)] == [ample] * (every - 1)
+    exhausted = price.at(loop, every)
     sampler.same = 20
-    beyond = price.at(loop, 6)
+    beyond = price.at(loop, 2 * every)
     assert repetition.LOWEST < ample < 10.0 < exhausted < beyond == repetition.HIGHEST
     # A run that is resumed goes on at the price that it had, and compares with the same base.
     loop.save()
     again = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler.asked.clear()
-    assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 7) == beyond
+    assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 2 * every + 1) == beyond
     assert sampler.asked == []
     assert all(before[name].equal(each) for name, each in trainable(policy.model))
