@@ -19,7 +19,8 @@ from chatapp.engine import messages, probe
 from chatapp.engine.base import AdapterSpec, Event, ModelInfo, ModelSpec, Request
 from chatapp.engine.cache import sha256
 from chatapp.engine.child import Child
-from chatapp.engine.gguf import GgufHeader, read_header, require_adapter, require_model
+from chatapp.engine.gguf import GgufHeader, read_header
+from chatapp.engine.usable import require_adapter, require_model
 
 _SILENCE_SECONDS = 600.0
 """How long a prompt may be worked on without a word."""

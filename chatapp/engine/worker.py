@@ -350,7 +350,7 @@ def _billions(parameters: int) -> str:
 
 def _batch(header: GgufHeader) -> int:
     """Tokens of a prompt that are decoded in one go. A function of the file alone, so that replies repeat."""
-    from chatapp.engine.gguf import tensors_of
+    from chatapp.engine.usable import tensors_of
 
     largest = max(
         (math.prod(each.dims[:2]) for each in tensors_of(header) if each.name.startswith("blk.")), default=1

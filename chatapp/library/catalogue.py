@@ -232,7 +232,8 @@ def _is_path(name: str) -> bool:
 
 def entry_of(name: str, path: Path, embedded: bool = False) -> CatalogueEntry:
     """What the header of `path` says, or why it cannot be used."""
-    from chatapp.engine.gguf import read_header, require_model
+    from chatapp.engine.gguf import read_header
+    from chatapp.engine.usable import require_model
 
     header: GgufHeader | None = None
     problem: str | None = None

@@ -9,7 +9,8 @@ from pathlib import Path
 from chatapp.core.errors import EngineError, ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.engine.base import Engine, ModelSpec
-from chatapp.engine.gguf import read_header, require_model
+from chatapp.engine.gguf import read_header
+from chatapp.engine.usable import require_model
 from chatapp.library.catalogue import Catalogue, CatalogueEntry
 from chatapp.library.choice import RemoteFile, choose
 from chatapp.library.download import Listener, download

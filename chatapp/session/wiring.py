@@ -181,7 +181,8 @@ class House:
         return AdapterSpec(adapter.name, file)
 
     def _from_file(self, file: Path, model: ModelSpec) -> AdapterSpec:
-        from chatapp.engine.gguf import read_header, require_adapter
+        from chatapp.engine.gguf import read_header
+        from chatapp.engine.usable import require_adapter
         from chatapp.training.export import BASE, require_base
 
         file = file.absolute()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.core.whole_file import whole_file
-from chatapp.engine.gguf import GgufHeader, read_header, require_adapter
+from chatapp.engine.gguf import GgufHeader, read_header
+from chatapp.engine.usable import require_adapter
 from chatapp.training.architectures import PERMUTED, heads
 from chatapp.training.weights import deinterleave, interleave, read_tensors
 

@@ -17,9 +17,10 @@ from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.engine.base import ModelSpec, RowScore
 from chatapp.engine.cache import sha256
-from chatapp.engine.gguf import GgufHeader, read_header, require_adapter, require_model
+from chatapp.engine.gguf import GgufHeader, read_header
 from chatapp.engine.quantise import FILE_TYPES, quantise
 from chatapp.engine.tuning import TuningClient
+from chatapp.engine.usable import require_adapter, require_model
 from chatapp.training.export import BASE, require_base
 from chatapp.training.weights import read_tensors
 

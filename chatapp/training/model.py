@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 from chatapp.core.errors import ModelError
 from chatapp.core.sanitize import one_line
 from chatapp.engine.cache import sha256
-from chatapp.engine.gguf import GgufHeader, read_header, require_model
+from chatapp.engine.gguf import GgufHeader, read_header
+from chatapp.engine.usable import require_model
 from chatapp.training.architectures import (
     OFFSET_NORMS,
     PERMUTED,

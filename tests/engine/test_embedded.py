@@ -10,7 +10,8 @@ import pytest
 from chatapp.core.paths import embedded_model
 from chatapp.core.types import Sampling, Turn
 from chatapp.engine.base import Request, gather
-from chatapp.engine.gguf import read_header, require_model
+from chatapp.engine.gguf import read_header
+from chatapp.engine.usable import require_model
 from tests.engine.conftest import Start
 
 PROMPTS = ("Hello, who are you?", "How do I rank replies?", "Tell me about the weather on Saturday, please.")

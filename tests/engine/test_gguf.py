@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 import tracemalloc
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.core.errors import EngineError, ModelError
-from chatapp.engine.cache import read_table, sha256, write_table
-from chatapp.engine.gguf import TENSOR_TYPES, read_header, require_adapter, require_model, tensors_of
-from tests.engine.tiny_gguf import CHATML, make_adapter, make_model
+from chatapp.core.errors import ModelError
+from chatapp.engine.gguf import TENSOR_TYPES, read_header
+from chatapp.engine.usable import require_model
+from tests.engine.tiny_gguf import CHATML, make_model
 
 
 def test_says_what_the_file_says(tiny: Path) -> None:
@@ -39,59 +38,6 @@ def test_agrees_with_the_gguf_package(tiny: Path) -> None:
     assert {number: sizes[1:] for number, sizes in TENSOR_TYPES.items()} == {
         int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()
     }
-
-
-def test_an_adapter_is_not_a_model(tiny: Path, adapter: Path) -> None:
-    require_adapter(read_header(adapter), read_header(tiny))
-    with pytest.raises(ModelError, match="LoRA adapter"):
-        require_model(read_header(adapter))
-    with pytest.raises(ModelError, match="not a LoRA adapter"):
-        require_adapter(read_header(tiny), read_header(tiny))
-
-
-def test_an_adapter_of_the_embedding_is_refused(tiny: Path, tmp_path: Path) -> None:
-    path = make_adapter(tmp_path / "embedding.gguf", target="token_embd.weight")
-    with pytest.raises(ModelError, match="changes the embedding"):
-        require_adapter(read_header(path), read_header(tiny))
-
-
-def test_a_split_model_has_the_tensors_of_all_its_parts(tiny: Path, adapter: Path, tmp_path: Path) -> None:
-    first = read_header(make_model(tmp_path / "parts.gguf", split=8))
-    require_model(first)
-    assert first.parts == 4 and not first.tensors
-    assert {each.name for each in tensors_of(first)} == {each.name for each in read_header(tiny).tensors}
-    require_adapter(read_header(adapter), first)
-    with pytest.raises(ModelError, match="another shape"):
-        require_adapter(read_header(make_adapter(tmp_path / "wrong.gguf", width=96)), first)
-    second = tmp_path / "parts-00002-of-00004.gguf"
-    with pytest.raises(ModelError, match="is part 2 of a split model"):
-        require_model(read_header(second))
-    second.unlink()
-    with pytest.raises(ModelError, match="parts-00002-of-00004"):
-        require_model(first)
-
-
-def test_a_vocabulary_alone_is_no_model(tmp_path: Path) -> None:
-    from gguf import GGUFWriter
-
-    writer = GGUFWriter(tmp_path / "words.gguf", "llama")
-    writer.add_tokenizer_model("gpt2")
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
-    with pytest.raises(ModelError, match="a vocabulary alone"):
-        require_model(read_header(tmp_path / "words.gguf"))
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"architecture": "qwen2"}, {"width": 96}, {"kind": "alora"}, {"alpha": float("nan")}]
-)
-def test_an_adapter_that_does_not_fit_is_refused(
-    tiny: Path, tmp_path: Path, wrong: dict[str, object]
-) -> None:
-    path = make_adapter(tmp_path / "wrong.gguf", **wrong)  # type: ignore[arg-type]
-    with pytest.raises(ModelError):
-        require_adapter(read_header(path), read_header(tiny))
 
 
 @pytest.mark.parametrize(
@@ -216,40 +162,3 @@ def test_a_mutated_file_parses_or_is_refused(small: bytes, tmp_path: Path, data:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 16 * 2**20
-
-
-def test_sha256_can_be_stopped(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"abc")
-    with pytest.raises(EngineError, match="stopped"):
-        sha256(path, tmp_path / "cache", lambda: True)
-    assert not (tmp_path / "cache").exists()
-
-
-def test_sha256_is_remembered_until_the_file_changes(tmp_path: Path) -> None:
-    path, cache = tmp_path / "file", tmp_path / "cache"
-    path.write_bytes(b"abc")
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sha256(path, cache) == known == sha256(path)
-    table = cache / "sha256.json"
-    table.write_text(table.read_text().replace(known, "remembered"))
-    assert sha256(path, cache) == "remembered"
-    path.write_bytes(b"abcd")
-    assert sha256(path, cache) != "remembered"
-    table.write_text("{broken")
-    assert len(sha256(path, cache)) == 64
-
-
-def test_a_table_that_cannot_be_written_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = tmp_path / "table.json"
-    write_table(table, {"a": 1})
-    with monkeypatch.context() as full:
-        full.setattr(Path, "replace", no_space)
-        write_table(table, {"a": 2})
-    assert list(tmp_path.iterdir()) == [table] and read_table(table) == {"a": 1}
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chatapp.core.errors import ModelError
-from chatapp.engine.gguf import read_header, require_adapter
+from chatapp.engine.gguf import read_header
+from chatapp.engine.usable import require_adapter
 from chatapp.training.architectures import SUPPORTED, require_trainable
 from chatapp.training.export import BASE, HEAD, adapter_metadata, write_adapter, write_peft
 from chatapp.training.model import Policy, load_policy
