@@ -32,6 +32,18 @@ def adapter(models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def endless(models: Path) -> Path:
+    """Writes until it is stopped."""
+    return make_model(models / "endless.gguf", n_ctx=8192, endless=True)
+
+
+@pytest.fixture(scope="session")
+def large(models: Path) -> Path:
+    """Large enough for a long prompt to take seconds."""
+    return make_model(models / "large.gguf", width=768, layers=8, n_ctx=8192, endless=True)
+
+
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all tests, so that threads are measured once."""
     return tmp_path_factory.mktemp("cache")
