@@ -9,15 +9,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 from chatapp.core.errors import PromptTooLong, UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
-from chatapp.core.types import Conversation, Message, Ranking, Sampling, Thumb, Tiers, Turn
+from chatapp.core.types import Conversation, Message, Sampling, Turn
 from chatapp.engine.base import AdapterSpec, Delta, Engine, ModelInfo, ModelSpec, Request, how_to_fit
 from chatapp.session.alternatives import Sample, distinct_replies, hotter
-from chatapp.session.judging import rank_and_show
+from chatapp.session.judging import Judging, require_words
 from chatapp.session.rival import TwoWriters, rival_of
 from chatapp.session.stores import Stores
 from chatapp.session.undo import UndoStack
@@ -29,7 +28,7 @@ _TITLE = 60
 """Characters of the first prompt that become the title."""
 
 
-class Session:
+class Session(Judging):
     """Used by one thread at a time, any thread; `cancel` and `prepare` may run beside another method.
 
     With `Stores` each thread that calls uses its own connection.
@@ -43,7 +42,7 @@ class Session:
         spec: ModelSpec,
         adapter: AdapterSpec | None = None,
     ) -> None:
-        self._stores = store if isinstance(store, Stores) else Stores(store.path, store)
+        super().__init__(store if isinstance(store, Stores) else Stores(store.path, store))
         self._engine = engine
         self._settings = settings
         self._spec = spec
@@ -51,18 +50,10 @@ class Session:
         self._ready: tuple[ModelSpec, AdapterSpec | None] | None = None
         self._conversation: int | None = None
         self._system = settings.system
-        self._undo = UndoStack()
         self._stopped = threading.Event()
         self._loading = threading.Lock()
-        self._kept: set[int] = set()
-        """Alternatives that are not taken out."""
         self._in_turn = False
         """Two adapters are writing, one after the other: `prepare` must not switch between them."""
-
-    @property
-    def store(self) -> Store:
-        """The store of the calling thread."""
-        return self._stores.here()
 
     @property
     def engine(self) -> Engine:
@@ -123,6 +114,17 @@ class Session:
         """The active path, root first."""
         return [] if self._conversation is None else self.store.conversations.path(self._conversation)
 
+    def deleted(self, conversations: Sequence[int], open_one: int | None = None) -> None:
+        """These were deleted elsewhere: `undo` brings them back, and opens `open_one` where none is open."""
+
+        def back() -> None:
+            for each in conversations:
+                self.store.conversations.restore(each)
+            if self._conversation is None:
+                self._conversation = open_one
+
+        self._undo.push("the deletion", back)
+
     # Writing
 
     def require_fit(self, text: str) -> None:
@@ -143,7 +145,7 @@ class Session:
 
         Errors: `UsageError` when it is empty, `NotFound` where the conversation was deleted meanwhile.
         """
-        _require_words(text)
+        require_words(text)
         conversations = self.store.conversations
         if self._conversation is None:
             title = one_line(text, _TITLE)
@@ -294,124 +296,7 @@ class Session:
             self._ready = (spec, adapter)
         return info
 
-    # Judging
-
-    def rank(
-        self,
-        prompt: int,
-        shown: Sequence[int],
-        tiers: Tiers,
-        all_bad: bool = False,
-        tags: Sequence[str] = (),
-        milliseconds: int | None = None,
-        source: str = "chat",
-    ) -> Ranking:
-        """Store an order of the replies and make its winner the active one; the active one wins a tie."""
-        store = self.store
-        message = store.conversations.message(prompt)
-        before = self._active_child(message.conversation, prompt)
-        ranking = rank_and_show(store, prompt, shown, tiers, all_bad, tags, milliseconds, source)
-
-        def back() -> None:
-            self.store.rankings.retract(ranking.id)
-            self._show_again(before)
-
-        self._undo.push("the ranking", back)
-        return ranking
-
-    def tag(self, ranking: int, tags: Sequence[str]) -> Ranking:
-        """Say why: the same order with these tags. Taking the ranking back takes them back too."""
-        return self.store.rankings.set_tags(ranking, tags)
-
-    def thumb(self, reply: int, value: Literal[-1, 0, 1]) -> Thumb:
-        """1 is up, -1 is down, 0 takes it back."""
-        before = self.store.rankings.thumb_of(reply)
-        thumb = self.store.rankings.thumb(reply, value)
-
-        def back() -> None:
-            self.store.rankings.thumb(reply, before)
-
-        self._undo.push("the thumb", back)
-        return thumb
-
-    def edit(self, message: int, text: str) -> Message:
-        """Another version of a message: of a person's a new branch, of a reply a demonstration.
-
-        Text that says the same makes no new version. Errors: `UsageError` when it is empty, `NotFound`, also
-        where the conversation was deleted meanwhile.
-        """
-        _require_words(text)
-        store = self.store
-        old = store.conversations.message(message)
-        if text == old.text:
-            return old
-        if old.role == "assistant":
-            if old.parent is None:
-                raise UsageError("a reply that answers nothing cannot be corrected", "edit one that answers")
-            return self.demonstrate(old.parent, text, (message,))
-        store.conversations.require_open(old.conversation)
-        before = self._active_child(old.conversation, old.parent)
-        new = store.conversations.add(old.conversation, old.parent, old.role, text, "typed")
-        self._undo.push("the edit", lambda: self._swap(new, before))
-        return new
-
-    def demonstrate(self, prompt: int, text: str, replaces: Sequence[int] = ()) -> Message:
-        """Store what a reply should have said, better than each of `replaces`, and make it the active one.
-
-        Errors: `UsageError` when it is empty, `NotFound` where the conversation was deleted meanwhile.
-        """
-        _require_words(text)
-        store = self.store
-        question = self._prompt(prompt)
-        before = self._active_child(question.conversation, prompt)
-        with store.transaction():
-            new = store.conversations.add(question.conversation, prompt, "assistant", text, "edit")
-            demonstration = store.rankings.demonstrate(prompt, new.id, tuple(replaces))
-
-        def back() -> None:
-            self.store.rankings.undemonstrate(demonstration.id)
-            self._swap(new, before)
-
-        self._undo.push("the edit", back)
-        return new
-
-    def keep(self, reply: int) -> None:
-        """A finished alternative stays, or comes back, whatever the sampling makes of it."""
-        self._kept.add(reply)
-        self.store.conversations.restore_message(reply)
-
-    def delete(self, message: int) -> None:
-        """Hide a message and all that follows it. It stays in the database; `undo` brings it back."""
-        self.store.conversations.delete_message(message)
-        self._undo.push("the deletion", lambda: self.store.conversations.restore_message(message))
-
-    def deleted(self, conversations: Sequence[int], open_one: int | None = None) -> None:
-        """These were deleted elsewhere: `undo` brings them back, and opens `open_one` where none is open."""
-
-        def back() -> None:
-            for each in conversations:
-                self.store.conversations.restore(each)
-            if self._conversation is None:
-                self._conversation = open_one
-
-        self._undo.push("the deletion", back)
-
-    def undo(self) -> str | None:
-        """Take back the newest ranking, thumb, edit or deletion of this session and say which it was."""
-        return self._undo.pop()
-
-    def activate(self, message: int) -> None:
-        """Show this version of a message, and the way to it."""
-        self.store.conversations.activate(message)
-
     # Inside
-
-    def _prompt(self, prompt: int) -> Message:
-        message = self.store.conversations.message(prompt)
-        if message.role == "assistant":
-            raise UsageError(f"message {prompt} is a reply", "name the message that it answers")
-        self.store.conversations.require_open(message.conversation)
-        return message
 
     def _writing(
         self,
@@ -434,28 +319,3 @@ class Session:
             activate,
             self._stopped.is_set,
         )
-
-    def _take_out(self, reply: int) -> None:
-        if reply not in self._kept:
-            self.store.conversations.delete_message(reply)
-
-    def _active_child(self, conversation: int, parent: int | None) -> Message | None:
-        family = self.store.conversations.children(conversation, parent)
-        return next((each for each in family if each.active), None)
-
-    def _swap(self, new: Message, old: Message | None) -> None:
-        """Take `new` out again and put `old` back in its place. Where a person wrote on below `new`, it stays
-        beside `old`, and with it what was written."""
-        if not self.store.conversations.goes_on(new.id):
-            self.store.conversations.delete_message(new.id)
-        self._show_again(old)
-
-    def _show_again(self, message: Message | None) -> None:
-        """Make it the active one again, unless it was deleted since."""
-        if message is not None and not self.store.conversations.message(message.id).deleted:
-            self.store.conversations.activate(message.id)
-
-
-def _require_words(text: str) -> None:
-    if not text.strip():
-        raise UsageError("there is nothing in the message", "write something")
