@@ -473,8 +473,13 @@ async def test_long_replies_fold_in_a_narrow_terminal_and_open_one_by_one(open_c
     async with open_chat(size=(80, 30), script=long) as chat:
         await chat.send("hello")
         await chat.compare()
-        lanes = chat.ranker.lanes
-        await chat.until(lambda: [lane.region.height for lane in lanes[1:]] == [3, 3, 3])
+        lanes, box = chat.ranker.lanes, chat.ranker.query_one("#lanes")
+
+        def settled() -> bool:
+            heights = [lane.region.height for lane in lanes]
+            return heights[1:] == [3, 3, 3] and sum(heights) == box.size.height
+
+        await chat.until(settled)
         opened = lanes[0].region.height
         assert opened > 5
         await chat.press("down", "down")
