@@ -148,10 +148,14 @@ class ChatApp(App[None]):
                     screen.say(self.training.state.ending)
 
     async def action_quit(self) -> None:
-        """A training that goes on is asked about once; its checkpoint is kept."""
+        """A text that was changed in a dialog is warned of; a training that goes on is asked about once, its
+        checkpoint is kept."""
+        from chatapp.tui.screens.edit import EditScreen
         from chatapp.tui.screens.quit import QuitScreen
 
         if isinstance(self.screen, QuitScreen):
+            return
+        if isinstance(self.screen, EditScreen) and not self.screen.may_leave("Ctrl+Q"):
             return
         if self.training.state.busy:
             self.push_screen(QuitScreen(self.training))

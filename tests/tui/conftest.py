@@ -67,6 +67,12 @@ class Chat:
                     "BEGIN SELECT RAISE(ABORT, 'it is full'); END"
                 )
 
+    def accept(self) -> None:
+        """The database takes again what it refused."""
+        with closing(sqlite3.connect(self.house.paths.database)) as database:
+            for change in ("INSERT", "UPDATE"):
+                database.execute(f"DROP TRIGGER refuse_{change}")
+
     async def until(self, reached: Callable[[], Any]) -> None:
         await wait_until(self.pilot, reached)
 

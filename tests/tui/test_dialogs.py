@@ -197,10 +197,44 @@ async def test_system_prompt_reaches_the_engine(open_chat: Open) -> None:
         await chat.write("/system Be long")
         await chat.press("enter")
         await chat.until(lambda: "it is full" in chat.shown())
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        assert chat.app.screen.query_one(Composer).text == "Be long"
+        await chat.press("escape", "escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
         await chat.press("f2")
         await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
         await chat.until(lambda: "Be brief" in chat.shown())
         await chat.press("escape")
+
+
+async def test_a_system_prompt_that_cannot_be_stored_stays_in_its_dialog(open_chat: Open) -> None:
+    async def not_saved() -> None:
+        before = chat.app.screen
+        await chat.press("enter")
+        await chat.until(lambda: chat.app.screen not in (before, chat.screen) and "Not saved" in chat.shown())
+
+    async with open_chat() as chat:
+        await chat.write("/system Be brief")
+        await chat.press("enter")
+        await chat.until(lambda: "system prompt holds" in chat.shown())
+        await chat.send("hello")
+        chat.refuse("conversations")
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen) and chat.app.screen.focused)
+        await chat.press("!")
+        await not_saved()
+        assert chat.app.screen.query_one(Composer).text == "Be brief!"
+        await chat.press("escape")
+        await chat.until(lambda: "Esc again discards what you changed" in chat.shown())
+        await chat.press(*["backspace"] * 9)
+        await not_saved()
+        assert chat.app.screen.query_one(Composer).text == ""
+        await chat.press("escape")
+        await chat.until(lambda: "Esc again discards what you changed" in chat.shown())
+        chat.accept()
+        await chat.press("?", "enter")
+        await chat.until(lambda: "system prompt holds" in chat.shown())
+        assert chat.store.conversations.get(1).system == "?"
 
 
 async def test_what_was_changed_in_a_dialog_is_discarded_by_a_second_escape(open_chat: Open) -> None:
@@ -233,6 +267,37 @@ async def test_what_was_changed_in_a_dialog_is_discarded_by_a_second_escape(open
         await chat.press("escape")
         await chat.until(lambda: chat.app.screen is chat.screen)
         assert chat.store.rankings.demonstrations() == []
+
+
+async def test_what_was_changed_in_a_dialog_is_discarded_by_a_second_ctrl_q(open_chat: Open) -> None:
+    def warned(key: str = "Ctrl+Q") -> bool:
+        return f"{key} again discards what you changed" in chat.shown()
+
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen) and chat.app.screen.focused)
+        text = chat.app.screen.query_one(Composer)
+        await chat.press("a", "ctrl+q")
+        await chat.until(warned)
+        await chat.press("escape")  # one that was to go on
+        await chat.until(lambda: warned("Esc"))
+        await chat.press("ctrl+q")
+        await chat.until(warned)
+        await chat.press("b")
+        await chat.until(lambda: not warned())
+        await chat.press("ctrl+q")
+        await chat.until(warned)
+        assert chat.app.is_running and text.text == "ab"
+        await chat.press("ctrl+q")
+        await chat.until(lambda: not chat.app.is_running)
+
+
+async def test_a_dialog_in_which_nothing_was_changed_is_quit_at_once(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.press("ctrl+q")
+        await chat.until(lambda: not chat.app.is_running)
 
 
 async def test_conversations_that_cannot_be_searched_say_why(open_chat: Open) -> None:
@@ -407,7 +472,7 @@ async def test_the_palette_runs_a_command(open_chat: Open) -> None:
 async def test_a_dialog_is_answered_before_another_command(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.press("f2")
-        await chat.until(lambda: isinstance(chat.app.screen, EditScreen))
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen) and chat.app.screen.focused)
         assert "^P" not in chat.key_line()
         await chat.press("ctrl+p", "a")
         assert isinstance(chat.app.screen, EditScreen)

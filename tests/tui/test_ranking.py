@@ -243,6 +243,8 @@ async def test_a_correction_that_cannot_be_stored_stays_in_its_dialog(open_chat:
         await chat.press("!", "enter")
         await chat.until(lambda: "Not saved" in chat.shown())
         assert chat.app.screen.query_one(Composer).text.endswith("!")
+        await chat.press("escape")
+        await chat.until(lambda: "Esc again discards what you changed" in chat.shown())
         await chat.press("escape", "1")
         await chat.until(lambda: "Best first:  1 › _" in chat.shown())
         assert not chat.ranker.lanes[2].text.endswith("!")

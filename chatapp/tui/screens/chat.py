@@ -272,14 +272,23 @@ class ChatScreen(ChatJudging):
     async def action_system(self, text: str | None = None) -> None:
         from chatapp.tui.screens.edit import EditScreen
 
+        title, now = "System prompt", ""
         if text is None:
             now = await self.session.do(lambda session: session.system)
             about = "Told to the model before this conversation. Empty is none."
-            text = await self.app.push_screen_wait(EditScreen("System prompt", now, about, may_be_empty=True))
-        if text is not None:
-            wanted = text
-            if await self._change(lambda session: session.set_system(wanted)):
-                self.say("The system prompt holds from the next reply on." if wanted else "No system prompt.")
+            text = await self.app.push_screen_wait(EditScreen(title, now, about, may_be_empty=True))
+        while text is not None:
+            try:
+                await self._set_system(text)
+                return
+            except ChatappError as error:  # what was written is there to be saved again
+                about = f"Not saved: {error}: {error.hint}"
+            text = await self.app.push_screen_wait(EditScreen(title, now, about, True, written=text))
+
+    async def _set_system(self, text: str) -> None:
+        await self.session.do(lambda session: session.set_system(text))
+        await self.show_path()
+        self.say("The system prompt holds from the next reply on." if text else "No system prompt.")
 
     async def rename(self, title: str) -> None:
         current = self.snapshot.conversation if self.snapshot else None

@@ -18,10 +18,11 @@ from chatapp.tui.widgets.line import Line
 
 
 class EditScreen(ModalScreen[str | None]):
-    """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text.
+    """Gives the text, or None when it was left. `may_be_empty` lets Enter give an empty text. `written` is
+    what was made of the text before, and stands in the editor.
 
     A text that was not changed is given as it came; the editor has line breaks of one kind. One that was
-    changed is left only with a second Escape right after the first.
+    changed is left only with a second Escape right after the first, or a second Ctrl+Q.
     """
 
     BINDINGS = [
@@ -29,15 +30,23 @@ class EditScreen(ModalScreen[str | None]):
         Binding("escape", "dismiss(None)", "discard", key_display="Esc"),
     ]
 
-    def __init__(self, title: str, text: str, explanation: str, may_be_empty: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        explanation: str,
+        may_be_empty: bool = False,
+        written: str | None = None,
+    ) -> None:
         super().__init__()
         self._heading = title
         self._text = text
+        self._written = written
         self._loaded = ""
         self._explanation = explanation
         self._composer = DialogComposer(may_be_empty)
-        self._leaving: str | None = None
-        """The text that a first Escape would have left."""
+        self._leaving: tuple[str, str] | None = None
+        """The key that was pressed once, and the text that it would have left."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -50,23 +59,30 @@ class EditScreen(ModalScreen[str | None]):
         composer = self._composer
         composer.load_text(self._text)
         self._loaded = composer.text.strip()
+        if self._written is not None:
+            composer.load_text(self._written)
         composer.move_cursor(composer.document.end)
         composer.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        again = self._leaving == self._composer.text
+        again = self._leaving == ("Esc", self._composer.text)
         return {"leave": not again, "dismiss": again}.get(action, True)
 
     def action_leave(self) -> None:
-        text = self._composer.text
-        if text.strip() == self._loaded:
+        if self.may_leave("Esc"):
             self.dismiss(None)
-        else:
-            self._warn(text)
+
+    def may_leave(self, key: str) -> bool:
+        """Whether nothing was changed, or `key` was pressed for the second time; else warn of that."""
+        text = self._composer.text
+        if text.strip() == self._loaded or self._leaving == (key, text):
+            return True
+        self._warn((key, text))
+        return False
 
     @on(TextArea.Changed)
     def _changed(self) -> None:
-        if self._leaving != self._composer.text:
+        if self._leaving is not None and self._leaving[1] != self._composer.text:
             self._go_on()
 
     def on_key(self, event: events.Key) -> None:
@@ -77,10 +93,10 @@ class EditScreen(ModalScreen[str | None]):
         if self._leaving is not None and self.is_active:
             self._warn(None)
 
-    def _warn(self, leaving: str | None) -> None:
-        """Say that a second Escape leaves this text; None takes it back."""
+    def _warn(self, leaving: tuple[str, str] | None) -> None:
+        """Say that the same key again leaves this text; None takes it back."""
         self._leaving = leaving
-        warning = "" if leaving is None else "Esc again discards what you changed"
+        warning = "" if leaving is None else f"{leaving[0]} again discards what you changed"
         self.query_one(".dialog").border_subtitle = warning
         self.refresh_bindings()
 

@@ -329,9 +329,10 @@ class Ranker(Vertical, can_focus=True):
             return asyncio.create_task(self._session.do(lambda session: session.keep(old)))
 
         keeping = keep()
-        begun, about = lane.text, "Saved as a demonstration, placed first."
+        title, about = "What it should have said", "Saved as a demonstration, placed first."
+        written = None
         while True:
-            text = await self.app.push_screen_wait(EditScreen("What it should have said", begun, about))
+            text = await self.app.push_screen_wait(EditScreen(title, lane.text, about, written=written))
             if text is None or text.strip() == lane.text.strip():
                 await keeping
                 return
@@ -340,7 +341,7 @@ class Ranker(Vertical, can_focus=True):
                 new = await self._demonstrate(text, old)
                 break
             except ChatappError as error:  # what was written is there to be saved again
-                begun, about = text, f"Not saved: {error}"
+                written, about = text, f"Not saved: {error}"
                 keeping = keep()
         await lane.finish(new.id, new.text)
         rest = [[each for each in tier if each is not lane] for tier in self._placed()]
