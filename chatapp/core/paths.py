@@ -38,6 +38,10 @@ class Paths:
         return self.state / "runs"
 
     @property
+    def draft(self) -> Path:
+        return self.state / "draft.txt"
+
+    @property
     def log(self) -> Path:
         return self.state / "chatapp.log"
 

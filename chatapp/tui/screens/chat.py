@@ -12,6 +12,7 @@ from chatapp.core.errors import ChatappError
 from chatapp.core.paths import expanded
 from chatapp.core.sanitize import one_line
 from chatapp.tui.commands import Command, parse
+from chatapp.tui.draft import keep_draft, take_draft
 from chatapp.tui.screens.chat_judging import ChatJudging
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.markdown import ReplyMarkdown
@@ -41,7 +42,12 @@ class ChatScreen(ChatJudging):
     def on_mount(self) -> None:
         self.status.model = self.house.settings.model
         self.composer.focus()
+        if draft := take_draft(self.house.paths.draft):
+            self.composer.give_back(draft)
         self.call_after_refresh(self.start)
+
+    def on_unmount(self) -> None:
+        keep_draft(self.house.paths.draft, self.composer.text)
 
     @work(group="start")
     async def start(self) -> None:
