@@ -24,7 +24,10 @@ def pairs(ranking: Ordered) -> list[tuple[int, int]]:
 
 
 def group_pairs(group: Group) -> list[tuple[int, int]]:
-    """Places in `group.replies`: of its order, and of its demonstration over all the others."""
+    """Places in `group.replies`: of its order, and of its demonstration over all the others.
+
+    None of two equal texts: there is nothing to prefer.
+    """
     found = pairs(group)
     if group.demonstration is not None:
         found += [
@@ -32,4 +35,5 @@ def group_pairs(group: Group) -> list[tuple[int, int]]:
             for place in range(len(group.replies))
             if place != group.demonstration
         ]
-    return found
+    texts = [reply.text for reply in group.replies]
+    return [(better, worse) for better, worse in found if texts[better] != texts[worse]]

@@ -120,3 +120,10 @@ def test_pairs_of_a_ranking() -> None:
 def test_a_demonstration_is_better_than_what_it_replaced() -> None:
     replies = (GroupReply("a"), GroupReply("b"), GroupReply("c"))
     assert group_pairs(Group((Turn("user", "q"),), replies, demonstration=1)) == [(1, 0), (1, 2)]
+
+
+def test_equal_texts_make_no_pair() -> None:
+    replies = (GroupReply("a"), GroupReply("a"), GroupReply("c"))
+    prompt = (Turn("user", "q"),)
+    assert group_pairs(Group(prompt, replies, ((0,), (1,), (2,)))) == [(0, 2), (1, 2)]
+    assert group_pairs(Group(prompt, replies, demonstration=1)) == [(1, 2)]

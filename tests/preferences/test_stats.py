@@ -21,7 +21,7 @@ def test_counts() -> None:
         [
             Group(Q, replies("abc"), ((0,), (1, 2))),  # a>b, a>c
             Group(Q, replies("cab"), ((0,), (1,))),  # c>a: the same replies again, and the other way round
-            Group(R, replies("aa"), ((0,), (1,))),  # one text twice
+            Group(R, replies("aa"), ((0,), (1,))),  # one text twice: no pair
             Group(R, replies("bc"), all_bad=True),
             Group(R, replies("xy"), demonstration=1),  # y>x
             Group(R, replies("x", 1)),
@@ -30,7 +30,7 @@ def test_counts() -> None:
     )
     assert counted == Stats(
         rankings=4,
-        pairs=2 + 1 + 1 + 1,
+        pairs=2 + 1 + 1,
         demonstrations=1,
         thumbs=2,
         thumbs_up=1,
