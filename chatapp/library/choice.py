@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatapp.core.errors import NotFound
+from chatapp.core.size import bytes_in_words
 from chatapp.library.wanted import Wanted
 
 DEFAULT = "Q4_K_M"
@@ -105,7 +106,7 @@ def _choices(repo: str, models: Sequence[RemoteFile]) -> str:
     kinds = [each.quantisation for each in there]
     # Files without a quantisation, and two of one, are told apart by their names.
     listed = ", ".join(
-        f"{f':{kind}' if kind and kinds.count(kind) == 1 else f'/{each.path}'} ({each.size / 1e9:.1f} GB)"
+        f"{f':{kind}' if kind and kinds.count(kind) == 1 else f'/{each.path}'} ({bytes_in_words(each.size)})"
         for each, kind in list(zip(there, kinds, strict=True))[:_SHOWN]
     )
     more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from chatapp.core.errors import DownloadError
 from chatapp.core.sanitize import one_line
+from chatapp.core.size import bytes_in_words
 from chatapp.library.choice import RemoteFile
 from chatapp.library.hub import Hub, Unreachable, unreachable
 
@@ -84,7 +85,8 @@ def _bring(
         free = shutil.disk_usage(partial.parent).free
         if missing and free < missing + _SPARE:
             raise DownloadError(
-                f"{missing / 1e9:.1f} GB are to come and {free / 1e9:.1f} GB are free in {partial.parent}",
+                f"{bytes_in_words(missing)} are to come and {bytes_in_words(free)} are free"
+                f" in {partial.parent}",
                 "free some space, or name another place with HF_HOME",
             )
         _fill(hub, repo, file, out, listener, sleep)

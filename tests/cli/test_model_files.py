@@ -51,7 +51,7 @@ def test_pull_says_whom_it_asks(cli: Cli, hub: FakeHub) -> None:
 def test_pull_tells_errors_in_two_lines(cli: Cli, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     for args, code, said in (
         (("nonsense",), 2, "not a repository"),
-        ((f"{REPO}:Q2_K",), 1, ":Q4_K_M (0.0 GB), :Q8_0 (0.0 GB)"),
+        ((f"{REPO}:Q2_K",), 1, ":Q4_K_M (768 B), :Q8_0 (800 B)"),
         (("owner/none",), 1, "there is no owner/none"),
     ):
         error = cli.fails("models", "pull", *args, code=code)

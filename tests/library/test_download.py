@@ -181,7 +181,7 @@ def test_no_space(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 10**6))
-    with pytest.raises(DownloadError, match="free in"):
+    with pytest.raises(DownloadError, match=r"^\d+\.\d [kM]B are to come and 1\.0 MB are free in"):
         client.fetch()
 
 
