@@ -10,7 +10,7 @@ import typer
 from chatapp.cli.adapter_files import compare, export, merge, wins_as_json, wins_in_words
 from chatapp.cli.arguments import ModelOption, house_of
 from chatapp.cli.output import iso, moment, note, say, say_json, say_table
-from chatapp.core.errors import NotFound, UsageError
+from chatapp.core.errors import UsageError
 from chatapp.core.size import bytes_in_words
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def list_adapters(
         wins = in_words(adapters.wins(each.name, each.parent), each.parent or "base")
         rows.append(
             (
-                ("* " if _in_use(house, each) else "  ") + each.name + (" (deleted)" if each.deleted else ""),
+                ("* " if _in_use(house, each) else "  ") + each.name + _deleted(house, each),
                 each.method,
                 each.model,
                 moment(each.created),
@@ -198,8 +198,7 @@ def restore(ctx: typer.Context, name: Name) -> None:
     house = house_of(ctx)
     adapters = house.store().adapters
     adapters.get(name)
-    if not _file_exists(house, name):
-        raise NotFound(f"the files of {name} were freed", "`chatapp train` makes a new adapter")
+    house.require_adapter_file(name)
     adapters.restore(name)
     note(f"{name} is back; `chatapp adapters use {name}` has it answer")
 
@@ -232,8 +231,11 @@ def _in_use(house: House, adapter: Adapter) -> bool:
     return active is not None and active.name == adapter.name
 
 
-def _file_exists(house: House, name: str) -> bool:
-    return (house.paths.adapters / name / "adapter.gguf").is_file()
+def _deleted(house: House, adapter: Adapter) -> str:
+    """What the list adds to the name of a deleted one."""
+    if not adapter.deleted:
+        return ""
+    return " (deleted)" if house.adapter_file(adapter.name).is_file() else " (deleted, files freed)"
 
 
 def _as_json(house: House, adapter: Adapter) -> dict[str, Any]:
@@ -252,8 +254,8 @@ def _as_json(house: House, adapter: Adapter) -> dict[str, Any]:
         "settings": dict(adapter.settings),
         "data_sha256": adapter.data_sha256,
         "run": adapter.run,
-        "file": str(house.paths.adapters / adapter.name / "adapter.gguf"),
-        "file_exists": _file_exists(house, adapter.name),
+        "file": str(file := house.adapter_file(adapter.name)),
+        "file_exists": file.is_file(),
         "deleted": adapter.deleted,
     }
 

@@ -163,6 +163,7 @@ class House:
             return self._from_file(file, spec)
         found = adapters.get(wanted)
         if found.deleted:
+            self.require_adapter_file(wanted)
             raise NotFound(f"{wanted} was deleted", f"bring it back: `chatapp adapters restore {wanted}`")
         if found.model_sha256 != self.model_sha256(spec):
             raise ModelError(
@@ -171,8 +172,17 @@ class House:
             )
         return self._registered(found)
 
+    def require_adapter_file(self, name: str) -> None:
+        """Errors: `NotFound` for an adapter that was deleted with its files."""
+        if not self.adapter_file(name).is_file():
+            raise NotFound(f"the files of {name} were freed", "`chatapp train` makes a new adapter")
+
+    def adapter_file(self, name: str) -> Path:
+        """Where the file of a training's adapter lies, or lay."""
+        return self.paths.adapters / name / "adapter.gguf"
+
     def _registered(self, adapter: Adapter) -> AdapterSpec:
-        file = self.paths.adapters / adapter.name / "adapter.gguf"
+        file = self.adapter_file(adapter.name)
         if self._given is None and not file.is_file():
             raise NotFound(
                 f"the file of {adapter.name} is gone: {file}",

@@ -169,7 +169,9 @@ def test_purge_asks_and_frees(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     cli.run("adapters", "delete", "r1", "--purge", input="y\n")
     assert not folder.exists()
     assert "figures stay" in cli.notes
-    assert "were freed" in cli.fails("adapters", "restore", "r1")
+    freed = "error: the files of r1 were freed\nhint: `chatapp train` makes a new adapter\n"
+    assert cli.fails("adapters", "restore", "r1") == cli.fails("adapters", "use", "r1") == freed
+    assert "r1 (deleted, files freed)" in cli.run("adapters", "list", "--deleted")
     assert "0.630" in cli.run("adapters", "show", "r1")
     add(cli, "r2")
     cli.run("adapters", "delete", "r2", "--purge", "--yes")
