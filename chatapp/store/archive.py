@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
 from chatapp.core.errors import FormatError
+from chatapp.core.sanitize import one_line
 from chatapp.core.types import Conversation, FinishReason, Message, Origin, Provenance, Role, Sampling
 from chatapp.store import rows
 from chatapp.store.connection import Connection, from_iso, now, storable, to_iso
@@ -123,7 +124,7 @@ class Archive:
             with self._connection.transaction():
                 yield
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise FormatError(f"the conversation is damaged ({type(error).__name__}: {error})") from error
+            raise FormatError(f"the conversation is damaged: {_in_words(error)}") from error
 
     def _is_there(self, record: dict[str, Any]) -> bool:
         found = self._connection.rows(
@@ -200,6 +201,20 @@ class Archive:
     def _make_active(self, message: int) -> None:
         """The schema refuses a second active one among the same siblings."""
         self._connection.write("UPDATE messages SET active = 1 WHERE id = ?", (message,))
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with a record that cannot be read."""
+    match error:
+        case KeyError(args=(str(name),)):
+            return f"`{one_line(name, 80)}` is missing"
+        case KeyError(args=(id,)):
+            return f"message {id!r} is missing"
+        case TypeError() | AttributeError():
+            return "a value is of another type than expected"
+        case OverflowError():
+            return "a number is too large"
+    return one_line(str(error))
 
 
 def _held(record: dict[str, Any]) -> Counter[tuple[Any, ...]]:

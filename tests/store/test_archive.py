@@ -82,6 +82,19 @@ def test_provenance_of_another_type_is_refused(store: Store, field: str, value: 
     store.archive.add(record)
 
 
+def test_a_damaged_record_says_what_is_wrong(store: Store) -> None:
+    record = made(store)
+    prompt = record["rankings"][0]["prompt"]
+    for changed, said in (
+        ({key: value for key, value in record.items() if key != "rankings"}, "`rankings` is missing"),
+        (record | {"messages": record["messages"][1:]}, f"message {prompt} is missing"),
+        (record | {"title": None}, "a value is of another type than expected"),
+        (record | {"messages": [record["messages"][0] | {"role": "robot"}]}, "'robot' is none of"),
+    ):
+        with pytest.raises(FormatError, match=f"^the conversation is damaged: {said}"):
+            store.archive.add(changed)
+
+
 def test_moments_and_ids_out_of_the_ordinary(store: Store) -> None:
     record = made(store)
     record["messages"][0]["created"] = "0900-01-01T00:00:00Z"
