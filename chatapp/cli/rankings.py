@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_ALL_OF_THEM = "list them with `chatapp rankings list --all`"
 
 
 @app.command("list")
@@ -156,10 +157,10 @@ def undo(
     if ranking is None:
         latest = store.rankings.latest()
         if latest is None:
-            raise NotFound("there is no ranking to take back")
+            raise NotFound("there is no ranking to take back", _ALL_OF_THEM)
         ranking = latest.id
     if not store.rankings.retract(ranking):
-        raise NotFound(f"ranking {ranking} was taken back already")
+        raise NotFound(f"ranking {ranking} was taken back already", _ALL_OF_THEM)
     note(f"took back ranking {ranking}")
 
 

@@ -168,7 +168,9 @@ def test_what_was_taken_back_is_marked_and_cannot_be_again(cli: Cli, asked: list
         cli.run("rankings", "add", "--prompt", "1", "--order", order)
     cli.run("rankings", "undo", "2")
     error = cli.fails("rankings", "undo", "2")
-    assert error.startswith("error: ranking 2 was taken back already\nhint: ")
+    assert error.startswith(
+        "error: ranking 2 was taken back already\nhint: list them with `chatapp rankings list --all`"
+    )
     found = {each["id"]: each["state"] for each in cli.json("rankings", "list", "--all")}
     assert found == {1: "replaced", 2: "taken back", 3: "in force"}
     assert [line.split("\t")[-1] for line in cli.run("rankings", "list", "--all").splitlines()] == [
