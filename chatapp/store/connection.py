@@ -82,7 +82,7 @@ def sqlite_errors() -> Iterator[None]:
     try:
         yield
     except OverflowError as error:
-        raise UsageError("a number is too large to be an id", "the list commands show the ids") from error
+        raise UsageError("a number is too large to be stored", "give a smaller one") from error
     except sqlite3.Error as error:
         raise StoreError(f"database: {error}", _hint(str(error))) from error
 

@@ -128,6 +128,38 @@ def test_repeats_inside_a_file_are_kept_and_known_again(cli: Cli, tmp_path: Path
     assert cli.json("rankings", "import", str(file))["groups"] == 1
 
 
+def test_a_number_too_large_is_a_malformed_line(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rankings.jsonl"
+    groups = [
+        {
+            "prompt": [{"role": "user", "content": f"q{milliseconds}"}],
+            "replies": [{"text": "a"}, {"text": "b"}],
+            "tiers": [[0], [1]],
+            "milliseconds": milliseconds,
+        }
+        for milliseconds in (1, 2**63, 2**63 - 1)
+    ]
+    file.write_text("\n".join(map(json.dumps, groups)))
+    report = cli.json("rankings", "import", str(file))
+    assert (report["format"], report["groups"]) == ("rankings", 2)
+    assert report["malformed"] == ["line 2: milliseconds is negative or too large"]
+    assert [each["milliseconds"] for each in cli.json("rankings", "list")] == [1, 2**63 - 1]
+
+
+def test_replies_that_read_the_same_are_no_pair(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rankings.jsonl"
+    turn = {"role": "user", "content": "q"}
+    replies = [{"text": "a"}, {"text": "a"}, {"text": "b"}]
+    file.write_text(json.dumps({"prompt": [turn], "replies": replies, "tiers": [[0], [1], [2]]}))
+    cli.run("rankings", "import", str(file))
+    exported = cli.run("rankings", "export", "-", "--format", "trl-preference").splitlines()
+    pairs = [
+        tuple(json.loads(each)[side][0]["content"] for side in ("chosen", "rejected")) for each in exported
+    ]
+    assert pairs == [("a", "b"), ("a", "b")]
+    assert cli.json("rankings", "stats")["pairs"] == 2
+
+
 def test_what_is_no_preference_data_is_refused(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "other.jsonl"
     file.write_text('{"a": 1}\n')

@@ -252,6 +252,8 @@ def test_reads_a_tree(tmp_path: Path) -> None:
             "contrad",
         ),
         ("rankings", {"prompt": [user("q")], "replies": [{"text": "a", "origin": "?"}]}, "origin '?'"),
+        ("rankings", {"prompt": [user("q")], "replies": [{"text": "a"}], "milliseconds": 2**63}, "large"),
+        ("rankings", {"prompt": [user("q")], "replies": [{"text": "a"}], "milliseconds": -1}, "negative"),
     ],
 )
 def test_a_malformed_line_is_named_and_skipped(tmp_path: Path, format: str, row: Any, reason: str) -> None:
@@ -277,12 +279,21 @@ def test_a_malformed_line_is_named_and_skipped(tmp_path: Path, format: str, row:
     assert str(malformed).startswith("line 3: ")
 
 
+PAIR = '{"prompt": "q", "chosen": "caf\xe9", "rejected": "b"}'
+
+
 def test_what_is_no_file_of_rows_is_one_error(tmp_path: Path) -> None:
     for name, content, why in (
         ("array.json", b'[\n {"prompt": "q"}\n]', "one JSON array"),
+        ("line.json", b'[{"prompt": "q", "chosen": "a", "rejected": "b"}]', "one JSON array"),
         ("parquet.parquet", b"PAR1....", "Parquet"),
         ("other.jsonl", b'{"a": 1}\n' * 30, "cannot tell"),
-        ("empty.jsonl", b"", "cannot tell"),
+        ("mixed.jsonl", b'not json\n{"a": 1}\n', "cannot tell"),
+        ("latin.jsonl", PAIR.encode("latin-1"), "nothing in latin.jsonl can be read: line 1: not UTF-8"),
+        ("wide.jsonl", PAIR.encode("utf-16"), "nothing in wide.jsonl can be read: line 1: not UTF-8"),
+        ("mac.jsonl", f"{PAIR}\r{PAIR}".encode(), "nothing in mac.jsonl can be read: line 1: not JSON"),
+        ("text.jsonl", b"not json\n" * 30, "none of the first 20 lines in text.jsonl can be read: line 1"),
+        ("empty.jsonl", b"", "empty.jsonl is empty"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FormatError, match=why):

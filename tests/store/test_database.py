@@ -200,7 +200,7 @@ def test_the_schema_explains_itself(store: Store) -> None:
 
 
 def test_a_number_too_large_for_an_id(store: Store) -> None:
-    with pytest.raises((NotFound, UsageError)):
+    with pytest.raises((NotFound, UsageError), match="too large to be stored"):
         store.conversations.message(10**30)
 
 

@@ -57,7 +57,7 @@ def load(file: Path, format: str = "auto") -> Loaded:
             if len(looked_at) == _LOOKED_AT:
                 break
         if format == "auto":
-            raise FormatError(f"cannot tell which format {file.name} is in", f"known: {', '.join(FORMATS)}")
+            raise _unknown(file, [row for _, row in looked_at])
         found = chain(looked_at, found)
     loaded = Loaded(format, [], [], 0)
     count = 0
@@ -71,6 +71,18 @@ def load(file: Path, format: str = "auto") -> Loaded:
         except BadRow as problem:
             loaded.malformed.append(Malformed(number, str(problem)))
     return Loaded(format, loaded.groups, loaded.malformed, count)
+
+
+def _unknown(file: Path, looked_at: list[dict[str, Any] | Malformed]) -> FormatError:
+    """Why `auto` found no format."""
+    if not looked_at:
+        return FormatError(f"{file.name} is empty", "name a file with one JSON object a line")
+    if isinstance(first := looked_at[0], Malformed) and all(isinstance(row, Malformed) for row in looked_at):
+        nothing = "nothing" if len(looked_at) < _LOOKED_AT else f"none of the first {_LOOKED_AT} lines"
+        return FormatError(
+            f"{nothing} in {file.name} can be read: {first}", "write one JSON object a line, in UTF-8"
+        )
+    return FormatError(f"cannot tell which format {file.name} is in", f"known: {', '.join(FORMATS)}")
 
 
 def load_some(file: Path, format: str = "auto") -> Loaded:

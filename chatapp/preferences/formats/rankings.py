@@ -8,6 +8,9 @@ from typing import Any, get_args
 from chatapp.core.types import Group, GroupReply, Origin
 from chatapp.preferences.formats.fields import BadRow, array, messages, record, text, turns
 
+_MOST = 2**63 - 1
+"""What the database can hold."""
+
 
 def rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
     for group in groups:
@@ -49,6 +52,9 @@ def group(row: dict[str, Any]) -> list[Group]:
     if not isinstance(all_bad, bool) or (all_bad and tiers):
         raise BadRow("all_bad is not true or false, or contradicts tiers")
     demonstration = row.get("demonstration")
+    milliseconds = _number(row.get("milliseconds"), "milliseconds", int)
+    if milliseconds is not None and not 0 <= milliseconds <= _MOST:
+        raise BadRow("milliseconds is negative or too large")
     return [
         Group(
             prompt,
@@ -57,7 +63,7 @@ def group(row: dict[str, Any]) -> list[Group]:
             all_bad,
             None if demonstration is None else _place(demonstration, len(replies)),
             tuple(text(tag, "a tag") for tag in array(row.get("tags", []), "tags")),
-            _number(row.get("milliseconds"), "milliseconds", int),
+            milliseconds,
             _number(row.get("created"), "created", int, float),
             text(row.get("source", "chat"), "source"),
         )

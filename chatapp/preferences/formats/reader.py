@@ -90,10 +90,14 @@ def _row(file: Path, number: int, line: bytes) -> dict[str, Any] | Malformed:
         return Malformed(number, "not UTF-8")
     except json.JSONDecodeError as error:
         if number == 1 and line.lstrip().startswith(b"["):
-            raise FormatError(
-                f"{file.name} is one JSON array over many lines", "write one object a line: jq -c '.[]'"
-            ) from None
+            raise _array(file) from None
         return Malformed(number, f"not JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
         return Malformed(number, f"not usable JSON ({type(error).__name__})")
+    if number == 1 and isinstance(row, list):
+        raise _array(file)
     return row if isinstance(row, dict) else Malformed(number, "not a JSON object")
+
+
+def _array(file: Path) -> FormatError:
+    return FormatError(f"{file.name} is one JSON array", "write one object a line: jq -c '.[]'")
