@@ -75,7 +75,10 @@ def train(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="RUN", help="Go on with a run that was stopped; `last`: the newest."
+            "--resume",
+            metavar="RUN",
+            help="Go on with a run that was stopped (`last`: the newest),"
+            " without the limits of steps and minutes it began with.",
         ),
     ] = None,
     as_json: Annotated[

@@ -116,6 +116,10 @@ def test_what_cannot_be_is_one_line_and_a_hint(cli: Cli, args: list[str], code: 
     assert not runs(cli)
 
 
+def test_the_help_says_what_a_run_goes_on_without(cli: Cli) -> None:
+    assert "without the limits of steps and minutes" in " ".join(cli.run("train", "--help").split())
+
+
 def test_without_the_train_extra_one_line_with_the_command(tmp_path: Path) -> None:
     """The plan needs no torch; the training says how to get it, before any work."""
     home = tmp_path / "home"
