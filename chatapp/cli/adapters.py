@@ -239,6 +239,7 @@ def _deleted(house: House, adapter: Adapter) -> str:
 
 
 def _as_json(house: House, adapter: Adapter) -> dict[str, Any]:
+    file = house.adapter_file(adapter.name)
     return {
         "name": adapter.name,
         "method": adapter.method,
@@ -254,7 +255,7 @@ def _as_json(house: House, adapter: Adapter) -> dict[str, Any]:
         "settings": dict(adapter.settings),
         "data_sha256": adapter.data_sha256,
         "run": adapter.run,
-        "file": str(file := house.adapter_file(adapter.name)),
+        "file": str(file),
         "file_exists": file.is_file(),
         "deleted": adapter.deleted,
     }

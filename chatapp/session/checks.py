@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from chatapp.core.errors import in_words
 from chatapp.core.sanitize import one_line
+from chatapp.core.size import bytes_in_words
 from chatapp.core.types import Sampling, Turn
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _nearest(place: Path) -> Path:
 
 def _disk(house: House) -> Iterator[Check]:
     free = shutil.disk_usage(_nearest(house.paths.data)).free
-    detail = f"{free / 1e9:.1f} GB free where the data lies"
+    detail = f"{bytes_in_words(free)} free where the data lies"
     if free < _NO_SPACE:
         yield Check("disk", "broken", detail, "free some space: new messages may not fit")
     elif free < _LITTLE_SPACE:
