@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from codecs import getincrementaldecoder
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from select import select
 from typing import Any, TextIO
 
@@ -50,16 +51,25 @@ class TerminalDriver(LinuxDriver):
 
 class _Output:
     """Once the terminal is gone, what is written to it is dropped: its writer must outlive it, as all that
-    is drawn waits for it."""
+    is drawn waits for it, and so must the interpreter's last flush, which else changes the exit code."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self.fileno = file.fileno
 
     def write(self, text: str) -> None:
-        with suppress(OSError):
+        with self._unless_gone():
             self._file.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with self._unless_gone():
             self._file.flush()
+
+    @contextmanager
+    def _unless_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)

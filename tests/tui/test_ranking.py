@@ -59,7 +59,7 @@ async def test_undo_after_a_ranking(open_chat: Open) -> None:
         await chat.until(lambda: not chat.store.rankings.list())
         await chat.until(lambda: "Taken back: the ranking." in chat.shown())
         assert chat.store.conversations.path(1)[-1].id == first
-        assert chat.app.focused is chat.screen.composer
+        await chat.until(lambda: chat.app.focused is chat.screen.composer)
 
 
 async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
