@@ -13,6 +13,13 @@ from chatapp.tui.widgets.surplus import SurplusDigit
 from .conftest import Chat, Open
 
 
+async def two_prompts(open_chat: Open) -> None:
+    """In one conversation, each with its reply."""
+    async with open_chat() as chat:
+        for text in ("first", "second"):
+            await chat.send(text)
+
+
 def ready(chat: Chat, number: int, of: int) -> bool:
     """The `number`-th prompt is there with all of its replies."""
     rankers = list(chat.app.screen.query(Ranker))
@@ -20,9 +27,7 @@ def ready(chat: Chat, number: int, of: int) -> bool:
 
 
 async def test_enter_never_quits(open_chat: Open) -> None:
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         await chat.press("enter")
@@ -65,9 +70,7 @@ async def test_undo_shows_again_what_was_shown_before(open_chat: Open) -> None:
 
 
 async def test_the_last_line_tells_the_next_prompt_from_the_end(open_chat: Open) -> None:
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=3, pick="recent"), size=(80, 24)) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         assert "s next  Esc end" in chat.key_line() and "later" not in chat.key_line()
@@ -134,9 +137,7 @@ async def test_the_number_of_the_reply_that_placed_itself_is_not_for_the_next_pr
     open_chat: Open, monkeypatch: pytest.MonkeyPatch, patience: float, ignored: bool
 ) -> None:
     monkeypatch.setattr(SurplusDigit, "PATIENCE", patience)
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=4, pick="recent")) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         await chat.press("1", "2", "3")
@@ -157,9 +158,7 @@ async def test_only_that_number_and_only_as_the_first_key_is_ignored(
     open_chat: Open, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...], order: str
 ) -> None:
     monkeypatch.setattr(SurplusDigit, "PATIENCE", 60)
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=4, pick="recent")) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         await chat.press("1", "2", "3")
@@ -169,9 +168,7 @@ async def test_only_that_number_and_only_as_the_first_key_is_ignored(
 
 
 async def test_the_last_ranking_is_undone_before_the_next_one_begins(open_chat: Open) -> None:
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=3, pick="recent"), size=(80, 24)) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         assert "undo the last" not in chat.key_line()
@@ -190,9 +187,7 @@ async def test_the_last_ranking_is_undone_before_the_next_one_begins(open_chat: 
 
 
 async def test_an_edit_is_not_taken_back_from_the_replies_on_the_screen(open_chat: Open) -> None:
-    async with open_chat() as chat:
-        for text in ("first", "second"):
-            await chat.send(text)
+    await two_prompts(open_chat)
     async with open_chat(rank=RankRequest(k=3, pick="recent")) as chat:
         await chat.until(lambda: ready(chat, 1, 2))
         await chat.press("2", "1")
