@@ -28,6 +28,10 @@ _POLL_SECONDS = 0.5
 _ASLEEP_SECONDS = 2.0
 _LOG_LIMIT = 5 * 2**20
 _NO_LIBRARY = 3
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+"""What OpenMP reads when it is loaded: an idle thread looks for work some 10 microseconds long, then sleeps.
+The threads of a small model wait about so long for each other: one that sleeps at once wakes up too late, one
+that goes on looking takes the core from whoever has something to do. Measured in tests/bench/spinning.md."""
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGBUS, signal.SIGFPE})
 """Signals that a process gets for its own faults."""
 
@@ -154,8 +158,8 @@ class Child:
 
 
 def environment() -> dict[str, str]:
-    """Of a process that runs llama.cpp: its idle threads sleep, its death leaves a trace in the log."""
-    return {"OMP_WAIT_POLICY": "passive", "PYTHONFAULTHANDLER": "1", **os.environ}
+    """Of a process that runs llama.cpp; its death leaves a trace in the log. What the user has set stays."""
+    return {**WAITING, "PYTHONFAULTHANDLER": "1", **os.environ}
 
 
 def command(module: str) -> list[str]:

@@ -51,7 +51,9 @@ def chosen(size: int, cache: Path) -> tuple[int, int] | None:
 
 
 def _key(size: int) -> str:
-    return f"{platform.node()}|{platform.machine()}|{cores()}|{size}"
+    """What was measured holds for this machine, and for threads that wait for each other in this way."""
+    waiting = os.environ.get("GOMP_SPINCOUNT", "")
+    return f"{platform.node()}|{platform.machine()}|{cores()}|{waiting}|{size}"
 
 
 def _fastest(context: LlamaContext, token: int, tokens: int) -> int:

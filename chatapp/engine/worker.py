@@ -369,8 +369,6 @@ def _own_descriptors() -> tuple[BinaryIO, BinaryIO]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Idle OpenMP threads that spin would take the cores from everyone else; it is read when llama.cpp loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     source, out = _own_descriptors()
     try:
         from chatapp.engine.llama import CancelFlag

@@ -99,7 +99,9 @@ def test_broken_findings_are_no_findings(tmp_path: Path) -> None:
         assert probe.read_findings(tmp_path) == []
 
 
-def test_threads_are_measured_once_and_remembered(tiny: Path, tmp_path: Path) -> None:
+def test_threads_are_measured_once_and_remembered(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = LlamaModel(tiny)
     context = LlamaContext(model, 64, 2, 32, CancelFlag())
     chosen = threads.choose(context, 1234, tmp_path, 0)
@@ -108,6 +110,9 @@ def test_threads_are_measured_once_and_remembered(tiny: Path, tmp_path: Path) ->
     (key,) = threads.read_table(file)
     threads.write_table(file, {key: [1, 1]})
     assert threads.choose(context, 1234, tmp_path, 0) == (1, 1)
+    with monkeypatch.context() as changed:
+        changed.setenv("GOMP_SPINCOUNT", "77")
+        assert threads.chosen(1234, tmp_path) is None, "threads that wait otherwise are measured again"
     threads.write_table(file, {key: [0, 10_000]})
     assert threads.choose(context, 1234, tmp_path, 0) != (0, 10_000)
     context.close()
