@@ -6,12 +6,14 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Adapter
+from chatapp.engine.child import WAITING
 from chatapp.session.keeping import disagreement, keep
 from chatapp.session.round_data import material_of, parity_conversations
 from chatapp.session.round_request import RoundRequest
@@ -32,18 +34,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """All that one training needs, settled. `engine` has the base loaded."""
+    """All that one training needs, settled. Each of `engines` has the base loaded; all of them sample."""
 
     request: RoundRequest
     folder: RunFolder
     given: RoundInput
     data: Data
-    engine: TuningClient
+    engines: Sequence[TuningClient]
     adapters: Adapters
     """Where the adapter is registered, and the folder that takes its files."""
     adapter_folder: Path
     cache: Path
     limits: Limits
+
+    @property
+    def engine(self) -> TuningClient:
+        return self.engines[0]
 
     def done(self, listen: Listener) -> RoundResult:
         """Train, judge, prove, register; of several processes the first alone does what follows the judging.
@@ -102,7 +108,7 @@ class Work:
 
         return Trainer(
             policy,
-            EngineSampler(self.engine, self.folder.path / f"rollout-{processes.number()}.gguf"),
+            EngineSampler(self.engines, self.folder.path / f"rollout-{processes.number()}.gguf"),
             material_of(self.given, self.data, self.engine),
             self.folder.stages,
             self.request.settings,
@@ -168,8 +174,9 @@ class Work:
 
 def _quiet() -> None:
     """Settings that torch's libraries read when they are loaded."""
-    # Waiting threads sleep: the engine's threads need the cores between the steps.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The engines need the cores between the steps.
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     # oneDNN keeps a compiled kernel for each shape, and with it memory.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

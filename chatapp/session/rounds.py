@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.paths import expanded
-from chatapp.engine.base import AdapterSpec, ModelInfo
+from chatapp.engine.base import AdapterSpec, ModelInfo, ModelSpec
 from chatapp.engine.gguf import read_header
+from chatapp.engine.threads import cores
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
 from chatapp.session.round_request import Method, RoundRequest, settings_for
 from chatapp.session.round_result import RoundResult
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from chatapp.engine.tuning import TuningClient
     from chatapp.session.wiring import House
 
+_MOST_ENGINES = 4
+_SMALL = 128 * 2**20
+"""Bytes of a model file that may be loaded several times over."""
 _RANK_ON = "rank on: Ctrl+R in the chat, or `chatapp rank`"
 
 
@@ -63,7 +67,7 @@ class Round:
     ) -> None:
         self._house, self._limits = house, limits
         self._folder: RunFolder | None = None
-        self._engine: TuningClient | None = None
+        self._engines: list[TuningClient] = []
         self._given: RoundInput | None = None
         self._notes: tuple[str, ...] = ()
         self._data: Data | None = None
@@ -238,7 +242,7 @@ class Round:
             folder,
             self._given,
             data,
-            self.engine,
+            self._samplers(),
             adapters,
             paths.adapters,
             paths.cache,
@@ -250,18 +254,36 @@ class Round:
 
     @property
     def engine(self) -> TuningClient:
-        if self._engine is None:
-            self._engine = self._house.another_engine()
-        return self._engine
+        if not self._engines:
+            self._engines.append(self._house.another_engine())
+        return self._engines[0]
+
+    def _samplers(self) -> Sequence[TuningClient]:
+        """The engine; where the model is small, one for each core."""
+        spec = self._engine_spec
+        if self._small:
+            most = min(cores() // (spec.threads * processes.count()), _MOST_ENGINES)
+            while len(self._engines) < most:
+                self._engines.append(self._house.another_engine())
+                self._engines[-1].load(spec)
+        return self._engines
 
     def _loaded(self) -> ModelInfo:
-        return self.engine.info or self.engine.load(self._spec)
+        return self.engine.info or self.engine.load(self._engine_spec)
+
+    @property
+    def _engine_spec(self) -> ModelSpec:
+        """A small model samples fastest with one thread in each of several engines."""
+        return replace(self._spec, threads=self._spec.threads or 1) if self._small else self._spec
+
+    @property
+    def _small(self) -> bool:
+        return self._spec.path.stat().st_size < _SMALL
 
     def close(self) -> None:
-        """End the engine; idempotent."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        """End the engines; idempotent."""
+        while self._engines:
+            self._engines.pop().close()
 
     def __enter__(self) -> Round:
         return self

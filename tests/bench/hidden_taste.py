@@ -133,7 +133,7 @@ def train(
     mix = replay(bench.engine)
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
-    sampler = EngineSampler(bench.engine, folder / "rollout.gguf")
+    sampler = EngineSampler([bench.engine], folder / "rollout.gguf")
     settings = replace(settings_from(bench.options, label_seed), chat=bench.first)
     trainer = auto.Trainer(
         policy,

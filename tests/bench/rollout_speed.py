@@ -1,11 +1,12 @@
 """How fast replies are sampled for training: the engine against torch's own generate, A/B/A/B.
 
-    python tests/bench/rollout_speed.py [MODEL.gguf] [--rounds 5] [--threads 1]
+    python tests/bench/rollout_speed.py [MODEL.gguf] [--rounds 5] [--threads 1] [--engines 2]
 
 Both sample with the same adapter on, at temperature 1 with no filter, 4 replies of at most 64 tokens to each
 of 16 prompts. torch takes all 64 in one batch, left-padded, float32: its fastest way. Tokens are those of the
 replies, up to and including the end. Seconds of the wall clock and of the processor are both given: on a busy
-machine only the second means anything.
+machine only the second means anything. `engines`: several beside each other, as `chatapp train` has them for
+a small model.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path, default=GUIDE)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--engines", type=int, default=2)
     arguments = parser.parse_args()
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -64,28 +66,35 @@ def main() -> None:
     for _, _, b in policy.lora():
         b.data.normal_(std=0.003, generator=generator)
     with tempfile.TemporaryDirectory() as folder:
-        engine = TuningClient(Path(folder))
-        engine.load(ModelSpec(arguments.model.absolute(), "bench", threads=arguments.threads))
+        engines = [TuningClient(Path(folder)) for _ in range(arguments.engines)]
+        for engine in engines:
+            engine.load(ModelSpec(arguments.model.absolute(), "bench", threads=arguments.threads))
         prompts = [engine.encode([Turn("user", text)]).ids for text in PROMPTS]
         end = next(reversed(engine.encode([Turn("user", "a"), Turn("assistant", "b")]).ids[:-1]))
-        sampler = EngineSampler(engine, Path(folder) / "adapter.gguf")
-        sampler.publish(policy)
+        alone = EngineSampler(engines[-1:], Path(folder) / "adapter.gguf")
+        all_of_them = EngineSampler(engines, Path(folder) / "adapter.gguf")
+        all_of_them.publish(policy)
         ways = {
-            "engine": lambda seed: _engine(sampler, engine.pid, prompts, seed),
+            "engine": lambda seed: _engine(alone, engines, prompts, seed),
+            "engines": lambda seed: _engine(all_of_them, engines, prompts, seed),
             "torch": lambda seed: _torch(policy.model, prompts, end, seed),
         }
         speeds = _compare(ways, arguments.rounds)
-        engine.close()
+        for engine in engines:
+            engine.close()
     for clock in ("wall", "processor"):
-        ratios = [a / b for a, b in zip(speeds["engine", clock], speeds["torch", clock], strict=True)]
-        print(
-            f"{clock:10}"
-            f" engine {statistics.median(speeds['engine', clock]):7.0f} tok/s"
-            f"   torch {statistics.median(speeds['torch', clock]):7.0f} tok/s"
-            f"   ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        theirs = speeds["torch", clock]
+        for name in ("engine", "engines"):
+            ours = speeds[name, clock]
+            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+            print(
+                f"{clock:10} {name:8}{statistics.median(ours):7.0f} tok/s"
+                f"   torch {statistics.median(theirs):7.0f} tok/s"
+                f"   ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {arguments.threads} thread(s), "
+        f"{arguments.engines} engines, "
         f"load {os.getloadavg()[0]:.1f}"
     )
 
@@ -108,22 +117,27 @@ def _compare(
     return speeds
 
 
-def _engine(sampler: Any, pid: int | None, prompts: Sequence[Sequence[int]], seed: int) -> tuple[int, float]:
+def _engine(
+    sampler: Any, engines: Sequence[Any], prompts: Sequence[Sequence[int]], seed: int
+) -> tuple[int, float]:
     from chatapp.core.types import Sampling
 
     settings = Sampling(
         seed=seed, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=MOST
     )
-    own, child = time.process_time(), _processor(pid)
+    before = time.process_time() + _processor(engines)
     drawn = sampler.rollout(prompts, SAMPLES, settings)
-    spent = time.process_time() - own + _processor(pid) - child
+    spent = time.process_time() + _processor(engines) - before
     return sum(len(sample.ids) for group in drawn for sample in group), spent
 
 
-def _processor(pid: int | None) -> float:
-    """Processor seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _processor(engines: Sequence[Any]) -> float:
+    """Processor seconds of their processes so far."""
+    ticks = 0
+    for each in engines:
+        fields = Path(f"/proc/{each.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _torch(model: Any, prompts: Sequence[Sequence[int]], end: int, seed: int) -> tuple[int, float]:

@@ -43,7 +43,7 @@ class Remembering(EngineSampler):
     """Knows the text of every reply that it drew."""
 
     def __init__(self, engine: TuningClient, path: Path) -> None:
-        super().__init__(engine, path)
+        super().__init__([engine], path)
         self.texts: dict[tuple[Ids, Ids], str] = {}
 
     def rollout(

@@ -70,7 +70,7 @@ def test_a_round_rotates_as_the_engine_does(tmp_path: Path, engine: TuningClient
     assert info.n_ctx < 256 < info.cells
     unused: Any = None
     request = RoundRequest("dpo", "phi", path, None, Settings())
-    work = Work(request, unused, unused, unused, engine, unused, tmp_path, cache, unused)
+    work = Work(request, unused, unused, unused, [engine], unused, tmp_path, cache, unused)
     policy = changed(work._policy())
     adapter = AdapterSpec("new", write_adapter(policy, tmp_path / "adapter.gguf", {}))
     report = check(policy, adapter, engine, rows(40, 80))
@@ -98,7 +98,7 @@ def test_ids_of_a_converted_tokenizer_are_refused(tmp_path: Path, engine: Tuning
 
 def test_samples_are_drawn_from_the_newest_policy(tmp_path: Path, engine: TuningClient) -> None:
     policy = loaded(engine, make(tmp_path / "model.gguf", "llama"))
-    sampler = EngineSampler(engine, tmp_path / "training.gguf")
+    sampler = EngineSampler([engine], tmp_path / "training.gguf")
     greedy = Sampling(seed=0, temperature=0.0, repeat_penalty=1.0, max_tokens=1)
     prompts = [tuple(row) for row in rows(12, 20)]
     for seed in (1, 2):

@@ -15,15 +15,16 @@ from typing import Any
 
 import pytest
 
-from chatapp.core.errors import EngineDied, ModelError, TrainingError
-from chatapp.core.types import Sampling
+from chatapp.core.errors import ModelError, TrainingError
 from chatapp.engine.gguf import read_header
+from chatapp.engine.tuning import TuningClient
+from chatapp.session import rounds
 from chatapp.session.rounds import Round
+from chatapp.session.wiring import House
 from chatapp.training import auto, parity
 from chatapp.training.gate import Verdict
 from chatapp.training.progress import Progress
 from chatapp.training.run import Interrupted, Limits, metrics
-from chatapp.training.sampler import EngineSampler
 from tests.training.architectures import make
 from tests.training.rounds_home import groups, house, make_home, mix_file
 
@@ -114,6 +115,22 @@ def test_parity_out_of_bounds_registers_nothing(home: Path, monkeypatch: pytest.
         assert json.loads(ended.read_text())["accepted"] is False
 
 
+@pytest.mark.parametrize(("count", "threads", "engines"), [(1, 1, 1), (3, 1, 3), (3, 2, 1), (64, 1, 4)])
+def test_a_model_that_leaves_cores_idle_is_sampled_on_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch, count: int, threads: int, engines: int
+) -> None:
+    model = make_home(home, 12)
+    settings = home / "config" / "config.toml"
+    settings.write_text(f"threads = {threads}\n{settings.read_text()}")
+    monkeypatch.setattr(rounds, "cores", lambda: count)
+    begun: list[TuningClient] = []
+    another = House.another_engine
+    monkeypatch.setattr(House, "another_engine", lambda own: begun.append(another(own)) or begun[-1])
+    one_round(home, model, limits=Limits(max_steps=1))
+    assert len(begun) == engines
+    assert [each.pid for each in begun] == [None] * engines, "they end with the round"
+
+
 def test_a_reward_model_alone_changes_nothing_in_the_chat(home: Path) -> None:
     model = make_home(home, 12)
     result = one_round(home, model, "reward")
@@ -183,28 +200,6 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(home: Path) -> None:
     with house(home) as made:
         assert (made.paths.runs / run / "stages" / "dpo" / "checkpoint.pt").exists()
         assert not (made.paths.runs / run / "outcome.json").exists()
-
-
-class DyingEngine:
-    """Ends during the first requests."""
-
-    def __init__(self, deaths: int) -> None:
-        self.deaths = deaths
-
-    def rollout(self, *_: Any) -> tuple[str, ...]:
-        self.deaths -= 1
-        if self.deaths >= 0:
-            raise EngineDied("the engine ended")
-        return ("replies",)
-
-
-def test_an_engine_that_dies_while_it_samples_is_started_again_once(tmp_path: Path) -> None:
-    def drawn(deaths: int) -> Any:
-        return EngineSampler(DyingEngine(deaths), tmp_path / "a.gguf").rollout([(1,)], 1, Sampling())  # type: ignore[arg-type]
-
-    assert drawn(0) == drawn(1) == ("replies",)
-    with pytest.raises(TrainingError, match="ended twice"):
-        drawn(2)
 
 
 def test_a_full_disk_is_one_line_that_says_how_to_go_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_the_value_head_learns_what_to_expect(tmp_path: Path) -> None:
         mark = encode_reply(engine, [Turn("user", ASKED[0])], prompts[0], "Are you there?")[-2]
         ppo.train(
             load_policy(model, seed=0),
-            EngineSampler(engine, tmp_path / "rollout.gguf"),
+            EngineSampler([engine], tmp_path / "rollout.gguf"),
             Likes(mark),
             prompts,
             tmp_path / "ppo",
