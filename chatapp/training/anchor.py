@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.training.base import trainable
 from chatapp.training.model import Policy
+from chatapp.training.switch import using
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -21,11 +22,8 @@ class Anchored(Policy):
 
     @contextmanager
     def reference(self) -> Iterator[PeftModel]:
-        self.model.set_adapter(_NAME)
-        try:
+        with using(self.model, _NAME):
             yield self.model
-        finally:
-            self.model.set_adapter("default")
 
     def to_reference(self) -> None:
         """Make the adapter what that copy is."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.training import evaluate, reward
-from chatapp.training.base import Ids, Sampler, TrainedPolicy
+from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
@@ -46,6 +46,8 @@ class Examiner:
         self._losses: dict[str, list[tuple[float, int]]] = {}
         self._judges: reward.Committee | None = None
         self._marks: list[float] = []
+        self._before: list[list[float]] = []
+        """What the judges think of the replies that a policy has to win over."""
         self._crossed = evaluate.UNKNOWN
 
     def evidence(self) -> Evidence:
@@ -78,11 +80,10 @@ class Examiner:
         judged = evaluate.agreement(self.judge_marks())
         if self._judges is None:
             return found
-        wins = []
-        for prompt, ours, theirs in zip(prompts, tuned, before, strict=True):
-            ids = tuple(each.ids for each in (*ours, *theirs))
-            scores = self._judges.score([RankingRow(prompt, ids, (0,) * len(ids))])[0]
-            wins.append(evaluate.win(scores[: len(ours)], scores[len(ours) :]))
+        ours = _scored(self._judges, prompts, tuned)
+        if not self._before:
+            self._before = _scored(self._judges, prompts, before)
+        wins = [evaluate.win(*each) for each in zip(ours, self._before, strict=True)]
         return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
 
     def _ratio(self, of: str, policy: TrainedPolicy, now: Sequence[tuple[float, int]]) -> evaluate.Figure:
@@ -135,3 +136,15 @@ class Examiner:
         if of != "tuned":
             self._known[of] = drawn
         return drawn
+
+
+def _scored(
+    judges: reward.Committee, prompts: Sequence[Ids], replies: Sequence[Sequence[Sampled]]
+) -> list[list[float]]:
+    """What the judges think of each reply; one that was drawn twice is scored once."""
+    different = [tuple(dict.fromkeys(each.ids for each in own)) for own in replies]
+    rows = [RankingRow(prompt, ids, (0,) * len(ids)) for prompt, ids in zip(prompts, different, strict=True)]
+    tables = [
+        dict(zip(ids, own, strict=True)) for ids, own in zip(different, judges.score(rows), strict=True)
+    ]
+    return [[table[each.ids] for each in own] for table, own in zip(tables, replies, strict=True)]

@@ -31,6 +31,7 @@ from chatapp.training.architectures import (
     require_trainable,
     rotary,
 )
+from chatapp.training.switch import layers, using
 from chatapp.training.weight_copy import scale
 from chatapp.training.weights import deinterleave, read_tensors
 
@@ -75,7 +76,7 @@ class Policy:
     @contextmanager
     def reference(self) -> Iterator[PeftModel]:
         """Within it the adapter is off: the model is the base, exactly."""
-        with self.model.disable_adapter():
+        with using(self.model, None):
             yield self.model
 
     def to_reference(self) -> None:
@@ -135,6 +136,9 @@ def load_policy(
         torch.manual_seed(seed)
         model = get_peft_model(base, config)
     model.eval()
+    for layer in layers(model):
+        # In half precision the products cast their input themselves; to float32 and back is for nothing.
+        layer.cast_input_dtype_enabled = False
     policy = Policy(model, header, digest, rank, alpha, names)
     if start is not None:
         start.copy_into(policy)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MULTIPLE = 32
 """Rows are padded to multiples of this, so that only few shapes occur (each new shape costs memory)."""
+MICRO = 4
+"""Rows of a batch that go through the network at once, those of like length: less of it is padding."""
 
 
 @dataclass(slots=True)
@@ -107,6 +109,13 @@ def _length(row: RankingRow | SftRow) -> int:
     if isinstance(row, SftRow):
         return len(row.ids)
     return len(row.prompt) + sum(map(len, row.replies))
+
+
+def alike(rows: Sequence[RankingRow | SftRow], size: int) -> list[list[int]]:
+    """The places of `rows` in groups of at most `size`, those of like length together: little of a group is
+    padding."""
+    order = sorted(range(len(rows)), key=lambda at: _length(rows[at]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def tokens(rows: Sequence[RankingRow | SftRow]) -> int:

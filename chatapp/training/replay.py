@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from chatapp.training.base import TrainedPolicy, half_precision
 from chatapp.training.data import SftRow
-from chatapp.training.packing import pack, token_logprobs
+from chatapp.training.packing import MICRO, alike, pack, token_logprobs
 from chatapp.training.run import Loop, batches
 from chatapp.training.sft import nll
 
@@ -37,7 +37,11 @@ class Replay:
             return None
         if not (own := loop.share(batches(self.mix, self.rows, step, self.seed))):
             return None
-        with half_precision(self.half):
-            loss = nll(token_logprobs(self.policy.model, pack(own)))
-        loop.backward(self.weight * loss * len(own) / self.rows)
-        return float(loss.detach())
+        learned, total = sum(sum(row.mask[1:]) for row in own), 0.0
+        for places in alike(own, MICRO):
+            with half_precision(self.half):
+                logprobs = token_logprobs(self.policy.model, pack([own[at] for at in places]))
+            loss = nll(logprobs) * len(logprobs) / learned
+            loop.backward(self.weight * loss * len(own) / self.rows)
+            total += float(loss.detach())
+        return total

@@ -36,14 +36,19 @@ from typing import TYPE_CHECKING, Any
 from chatapp.core.errors import TrainingError
 from chatapp.training.base import TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow
-from chatapp.training.packing import Pack, pack, states, token_logprobs
+from chatapp.training.packing import MICRO, Pack, alike, pack, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.serve import FEATURES
 from chatapp.training.serve import features as features_of
+from chatapp.training.switch import using
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+SCORED = 8
+"""Rows that are scored at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +138,20 @@ class RewardModel:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Within it the network runs with the reward LoRA instead of the policy's."""
-        model = self.policy.model
-        before = model.active_adapter
-        model.set_adapter(self.name)
+        with using(self.policy.model, self.name):
+            yield
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Within it the parameters get gradients; outside of it those of the policy alone do."""
+        own = [each for _, each in self.parameters()]
+        for each in own:
+            each.requires_grad_(True)
         try:
             yield
         finally:
-            model.set_adapter(before)
+            for each in own:
+                each.requires_grad_(False)
 
     def parameters(self) -> list[tuple[str, Any]]:
         """What is trained: the LoRA named `name`, and the two heads."""
@@ -169,7 +181,7 @@ class RewardModel:
             scores = scores + ((given - self.mean) / self.spread) @ self.weights
         return scores
 
-    def score(self, rows: Sequence[RankingRow], batch: int = 8) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], batch: int = SCORED) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
         more."""
         return Committee([self]).score(rows, batch)
@@ -199,10 +211,12 @@ def train(
     rows: Sequence[RankingRow],
     folder: Path,
     *,
+    known: dict[RankingRow, Tensor] | None = None,
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
-    """Train `model` in place on `rows`, then measure its offset and scale on them."""
+    """Train `model` in place on `rows`, then measure its offset and scale on them. `known`: features of rows
+    under this base, to be shared by all that learn from them."""
     import torch
 
     if not rows:
@@ -210,8 +224,9 @@ def train(
             "there is no ranking to learn from", "rank some alternatives first (Ctrl+R in the chat)"
         )
     settings = model.settings
-    known = {id(row): given for row, given in zip(rows, _features_of(model, rows), strict=True)}
-    every = torch.cat(list(known.values()))
+    known = {} if known is None else known
+    _find_features(model, rows, known)
+    every = torch.cat([known[row] for row in rows])
     model.mean, model.spread = every.mean(0), every.std(0).clamp_min(1e-3)
     loop = Loop(
         "reward",
@@ -223,38 +238,45 @@ def train(
         limits=limits,
         progress=progress,
     )
-    for step in loop:
-        batch = batches(rows, settings.batch, step, settings.seed)
-        loss_sum, right, asked = 0.0, 0, 0
-        if own := loop.share(batch):
-            with model.active():
-                scores = model.raw(pack(own), torch.cat([known[id(row)] for row in own]))
-                losses = []
-                for row, part in zip(own, scores.split([len(row.replies) for row in own]), strict=True):
-                    if settings.plackett_luce:
-                        losses.append(row.weight * plackett_luce_loss(part, row))
-                    else:
-                        losses.append(
-                            row.weight * ranking_loss(part, row, margin=settings.margin, noise=settings.noise)
-                        )
-                    right += sum(bool(part[i] > part[j]) for i, j in row.pairs())
-                    asked += len(row.pairs())
+    with model.learning():
+        for step in loop:
+            batch = batches(rows, settings.batch, step, settings.seed)
+            shared, loss_sum, marks = loop.share(batch), 0.0, []
+            for places in alike(shared, MICRO):
+                own = [shared[at] for at in places]
+                scores = model.raw(pack(own), torch.cat([known[row] for row in own]))
+                parts = scores.split([len(row.replies) for row in own])
+                losses = [_loss(*each, settings) for each in zip(parts, own, strict=True)]
                 loss = torch.stack(losses).sum() / len(batch)
                 loop.backward(loss)
-                loss_sum = float(loss.detach())
-        loop.update({"loss": loss_sum, "accuracy": right / max(asked, 1)})
+                loss_sum += float(loss.detach())
+                for part, row in zip(parts, own, strict=True):
+                    marks += [bool(part[i] > part[j]) for i, j in row.pairs()]
+            loop.update({"loss": loss_sum, "accuracy": sum(marks) / max(len(marks), 1)})
     with torch.no_grad():
-        scores = torch.cat([model.raw(pack([row]), known[id(row)]) for row in rows])
+        found = []
+        for places in alike(rows, SCORED):
+            own = [rows[at] for at in places]
+            found.append(model.raw(pack(own), torch.cat([known[row] for row in own])))
+    scores = torch.cat(found)
     model.offset, model.scale = float(scores.mean()), max(float(scores.std()), 1e-3)
     return loop
 
 
-def _features_of(model: RewardModel, rows: Sequence[RankingRow], batch: int = 16) -> list[Tensor]:
-    found: list[Tensor] = []
-    for start in range(0, len(rows), batch):
-        part = list(rows[start : start + batch])
-        found += model.features(pack(part)).split([len(row.replies) for row in part])
-    return found
+def _loss(scores: Tensor, row: RankingRow, settings: RewardSettings) -> Tensor:
+    """Of one ranking, as the settings want it."""
+    if settings.plackett_luce:
+        return row.weight * plackett_luce_loss(scores, row)
+    return row.weight * ranking_loss(scores, row, margin=settings.margin, noise=settings.noise)
+
+
+def _find_features(model: RewardModel, rows: Sequence[RankingRow], known: dict[RankingRow, Tensor]) -> None:
+    """Add what is not known yet."""
+    new = [row for row in dict.fromkeys(rows) if row not in known]
+    for places in alike(new, SCORED):
+        own = [new[at] for at in places]
+        found = model.features(pack(own)).split([len(row.replies) for row in own])
+        known.update(zip(own, found, strict=True))
 
 
 class Committee:
@@ -263,19 +285,19 @@ class Committee:
     def __init__(self, members: Sequence[RewardModel]) -> None:
         self.members = members
 
-    def score(self, rows: Sequence[RankingRow], batch: int = 8) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], batch: int = SCORED) -> list[list[float]]:
         """The mean over the members; what the base finds of the replies is computed once for all."""
         import torch
 
-        found: list[list[float]] = []
+        found: list[list[float]] = [[] for _ in rows]
         with torch.no_grad():
-            for start in range(0, len(rows), batch):
-                part = rows[start : start + batch]
-                packed = pack(part)
+            for places in alike(rows, batch):
+                packed = pack([rows[at] for at in places])
                 given = self.members[0].features(packed)
                 every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]
                 values = iter(torch.stack(every).mean(0).tolist())
-                found += [[next(values) for _ in row.replies] for row in part]
+                for at in places:
+                    found[at] = [next(values) for _ in rows[at].replies]
         return found
 
 
