@@ -53,11 +53,15 @@ def list_adapters(
 
     house = house_of(ctx)
     adapters = house.store().adapters
-    found = adapters.list(None if every else _sha256(house, model), deleted)
+    sha256 = None if every else _sha256(house, model)
+    found = adapters.list(sha256, deleted)
     if as_json:
         say_json([_as_json(house, each) for each in found])
         return
-    if not found:
+    if not found and adapters.list(sha256, deleted=True):
+        more = "--all --deleted" if every else "--deleted"
+        note(f"all were deleted: `chatapp adapters list {more}` shows them, `… restore NAME` brings one back")
+    elif not found:
         note("no adapter yet; `chatapp train` makes one from your rankings")
     rows = []
     for each in found:

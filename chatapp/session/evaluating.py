@@ -87,7 +87,9 @@ class Evaluation:
         self._against = house.adapter(against, self._spec)
         if self._adapter is None:
             if adapter is None:
-                raise UsageError("the base is in use: there is nothing to compare", "name one with --adapter")
+                known = house.store().adapters.list(house.model_sha256(self._spec))
+                hint = f"name one: --adapter {known[-1].name}" if known else "train first: `chatapp train`"
+                raise UsageError("the base is in use: there is nothing to compare", hint)
             other = "NAME" if self._against is None else against
             raise UsageError(
                 "the base is what an adapter is measured against", f"--adapter {other} --against base"

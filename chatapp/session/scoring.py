@@ -93,12 +93,25 @@ class Scoring:
         engine, file = self._session.engine, self._file()
         if file is None or not isinstance(engine, TuningClient):
             who = "the adapter in use" if self._session.adapter else "no adapter is in use, and the base"
-            raise ModelError(f"{who} has no reward model", "train first: ^T in the chat, or `chatapp train`")
+            raise ModelError(f"{who} has no reward model", self._how_to_get_one())
         return engine, file
+
+    def _how_to_get_one(self) -> str:
+        """A hint: the newest adapter that has a reward model, where none is in use."""
+        if self._session.adapter is None:
+            sha256 = self._session.prepare().sha256
+            for each in reversed(self._session.store.adapters.list(sha256)):
+                if self._reward_of(each.name).is_file():
+                    use = f"`chatapp adapters use {each.name}`"
+                    return f"{each.name} has one: {use}, or /adapters in the chat; or train again"
+        return "train first: ^T in the chat, or `chatapp train`"
 
     def _file(self) -> Path | None:
         adapter = self._session.adapter
         if adapter is None:
             return None
-        file = self._adapters / adapter.name / "reward.gguf"
+        file = self._reward_of(adapter.name)
         return file if file.is_file() else None
+
+    def _reward_of(self, name: str) -> Path:
+        return self._adapters / name / "reward.gguf"

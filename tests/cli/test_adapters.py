@@ -152,6 +152,8 @@ def test_delete_hides_and_restore_brings_back(cli: Cli) -> None:
     cli.run("adapters", "delete", "r1")
     assert "answers as it came" in cli.notes and "`chatapp adapters restore r1`" in cli.notes
     assert cli.json("adapters", "list") == []
+    cli.run("adapters", "list")
+    assert "`chatapp adapters list --deleted`" in cli.notes and "chatapp train" not in cli.notes
     assert "r1 (deleted)" in cli.run("adapters", "list", "--deleted")
     assert "was deleted" in cli.fails("adapters", "use", "r1")
     cli.run("adapters", "restore", "r1")

@@ -110,8 +110,16 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
 
 
 def test_two_different_sides_are_needed(house: House) -> None:
-    with pytest.raises(UsageError, match="the base is in use"):
+    with pytest.raises(UsageError, match="the base is in use") as error:
         Evaluation(house)
+    newest = house.store().adapters.list()[-1].name
+    assert error.value.hint == f"name one: --adapter {newest}"
+    for each in house.store().adapters.list():
+        house.store().adapters.delete(each.name)
+    with pytest.raises(UsageError, match="the base is in use") as error:
+        Evaluation(house)
+    assert error.value.hint == "train first: `chatapp train`"
+    house.store().adapters.restore("r1")
     with pytest.raises(UsageError, match="two different"):
         Evaluation(house, adapter="r1", against="r1")
     with pytest.raises(UsageError, match="measured against") as error:

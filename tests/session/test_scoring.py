@@ -94,7 +94,16 @@ def test_the_best_of_several_is_shown_and_the_others_are_kept(house: House, sess
         ModelError, match=r"^no adapter is in use, and the base has no reward model"
     ) as raised:
         next(iter(Scoring(session, house.paths.adapters).best_of(prompt.id, 2)))
-    assert "train" in raised.value.hint
+    assert "train" in raised.value.hint and "`chatapp adapters use r1`" in raised.value.hint
+    # Only one that has a reward model helps, and only one that was not deleted.
+    register(house, "r2")
+    with pytest.raises(ModelError) as raised:
+        Scoring(session, house.paths.adapters).require()
+    assert "`chatapp adapters use r1`" in raised.value.hint
+    session.store.adapters.delete("r1")
+    with pytest.raises(ModelError) as raised:
+        Scoring(session, house.paths.adapters).require()
+    assert raised.value.hint.startswith("train first: ")
 
 
 def test_what_it_is_least_sure_of_is_asked_first(house: House, session: Session) -> None:
