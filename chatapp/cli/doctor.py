@@ -10,7 +10,7 @@ import typer
 
 from chatapp.cli.arguments import house_of
 from chatapp.cli.output import say, say_json
-from chatapp.core.errors import SettingsError
+from chatapp.core.errors import SettingsError, VariableError
 
 _SIGNS = {"ok": "ok     ", "note": "note   ", "broken": "BROKEN "}
 
@@ -27,14 +27,18 @@ def doctor(
     """
     from chatapp.session.checks import Check, run_checks
     from chatapp.session.wiring import House
+    from chatapp.tui.themes import is_theme
 
     found: list[Check] = []
     try:
         house = house_of(ctx)
     except SettingsError as error:
-        found.append(Check("config.toml", "broken", str(error), error.hint))
+        where = "environment" if isinstance(error, VariableError) else "config.toml"
+        found.append(Check(where, "broken", str(error), error.hint))
         house = House.with_defaults()
         ctx.call_on_close(house.close)
+    if not is_theme(theme := house.settings.theme):
+        found.append(Check("theme", "note", f"no theme {theme!r}", "in the chat, /theme shows them all"))
     broken = False
     shown = []
     for check in chain(found, run_checks(house)):

@@ -27,7 +27,13 @@ class NotFound(ChatappError):
 
 
 class SettingsError(ChatappError):
-    hint = "fix the line in config.toml or unset the environment variable"
+    hint = "fix the line in config.toml"
+
+
+class VariableError(SettingsError):
+    """A setting that an environment variable gives."""
+
+    hint = "give the environment variable another value, or unset it"
 
 
 class StoreError(ChatappError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from chatapp.core.errors import SettingsError
+from chatapp.core.errors import SettingsError, VariableError
 from chatapp.core.types import Sampling
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -82,8 +82,12 @@ def load_settings(file: Path, environment: dict[str, str] | None = None) -> Sett
     settings = _filled(Settings(), table, str(file))
     sampling = _filled(settings.sampling, sampling_table, f"{file} [sampling]")
     settings = replace(settings, sampling=sampling, said=tuple(sampling_table))
-    from_env = {name: env[key] for name in _names(settings) if (key := f"CHATAPP_{name.upper()}") in env}
-    return _filled(settings, from_env, "environment CHATAPP_…")
+    from_env = {
+        name: _as_type(name, env[key], getattr(settings, name), key, VariableError)
+        for name in _names(settings)
+        if (key := f"CHATAPP_{name.upper()}") in env
+    }
+    return replace(settings, **from_env)
 
 
 def read_text(file: Path) -> str:
@@ -115,31 +119,48 @@ def _filled(target: Any, values: dict[str, Any], where: str) -> Any:
     for name, value in values.items():
         if name not in _names(target):
             raise SettingsError(f"{where}: unknown setting {name!r}", f"known: {_known(target)}")
-        changes[name] = _as_type(value, getattr(target, name), f"{where}: {name}")
-        if name in RANGES:
-            low, high = RANGES[name]
-            if not low <= changes[name] <= high:  # also for nan
-                raise SettingsError(f"{where}: {name}: {value!r} is not between {low} and {high}")
+        changes[name] = _as_type(name, value, getattr(target, name), f"{where}: {name}", SettingsError)
     return replace(target, **changes)
 
 
-def _as_type(value: Any, example: Any, where: str) -> Any:
-    """`value` as the type of the default; text from the environment is parsed."""
+def _as_type(name: str, value: Any, example: Any, where: str, refuse: type[SettingsError]) -> Any:
+    """`value` of the setting `name` as the type of the default; text from the environment is parsed."""
     try:
-        if isinstance(example, bool):
-            return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
-        if isinstance(value, bool):
-            raise ValueError("true and false are no value of it")
-        if isinstance(example, tuple):
-            return tuple(str(each) for each in (value.split(",") if isinstance(value, str) else value))
-        if isinstance(example, int) or example is None:
-            if int(value) != float(value):
-                raise ValueError("expected a whole number")
-            return int(value)
-        if isinstance(example, float):
-            return float(value)
-        if not isinstance(value, str):
-            raise ValueError("expected text")
-        return value
+        found = _parsed(value, example)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise SettingsError(f"{where}: {value!r} is not valid ({error})") from error
+        raise refuse(f"{where}: {value!r} is not {_allowed(name, example)}") from error
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not low <= found <= high:  # also for nan
+            raise refuse(f"{where}: {value!r} is not between {low} and {high}")
+    return found
+
+
+def _allowed(name: str, example: Any) -> str:
+    match example:
+        case bool():
+            return "true or false"
+        case tuple():
+            return "a list of texts"
+        case str():
+            return "a text"
+    low, high = RANGES[name]
+    return f"a {'' if isinstance(example, float) else 'whole '}number from {low} to {high}"
+
+
+def _parsed(value: Any, example: Any) -> Any:
+    if isinstance(example, bool):
+        return value if isinstance(value, bool) else _BOOLEANS[str(value).lower()]
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(example, tuple):
+        return tuple(str(each) for each in (value.split(",") if isinstance(value, str) else value))
+    if isinstance(example, int) or example is None:
+        if int(value) != float(value):
+            raise ValueError
+        return int(value)
+    if isinstance(example, float):
+        return float(value)
+    if not isinstance(value, str):
+        raise TypeError
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 
 def _theme(
@@ -95,3 +95,7 @@ THEMES = (
     ),
 )
 """`secondary` is the colour of everything that is not the conversation itself."""
+
+
+def is_theme(name: str) -> bool:
+    return name in BUILTIN_THEMES or any(each.name == name for each in THEMES)

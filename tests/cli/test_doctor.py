@@ -96,7 +96,7 @@ def test_doctor_says_how_to_build_llama_cpp_where_its_kernels_crash(cli: Cli) ->
         ("file/home", None, {}, {"config.toml", "database file", "database", "engine", "adapter"}),
         ("home", "n_ctx = [", {}, {"config.toml"}),
         ("home", b"\xff\xfe", {}, {"config.toml"}),
-        ("home", None, {"CHATAPP_THREADS": "x"}, {"config.toml"}),
+        ("home", None, {"CHATAPP_THREADS": "x"}, {"environment"}),
     ],
 )
 def test_doctor_looks_at_everything_where_something_is_broken(
@@ -132,3 +132,9 @@ def test_doctor_goes_on_after_what_nobody_foresaw(cli: Cli, monkeypatch: pytest.
     monkeypatch.setattr("chatapp.store.database.Store.integrity", lambda store: fail())
     out = cli._invoke(("doctor",), None).stdout
     assert "BROKEN database: RuntimeError: surprise" in out and "ok     model: guide" in out
+
+
+def test_doctor_says_that_there_is_no_such_theme(cli: Cli) -> None:
+    assert "theme" not in cli._invoke(("doctor",), None).stdout
+    cli.house.with_settings(theme="pink")
+    assert "note   theme: no theme 'pink'\n" in cli._invoke(("doctor",), None).stdout

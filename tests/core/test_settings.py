@@ -106,3 +106,28 @@ def test_every_number_has_a_range_and_its_default_is_in_it(tmp_path: Path) -> No
     for environment in ({"CHATAPP_THREADS": "100000"}, {"CHATAPP_ALTERNATIVES_TEMPERATURE": "nan"}):
         with pytest.raises(SettingsError, match="is not between"):
             load_settings(file, environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("n_ctx", "abc", "a whole number from 0 to 16777216"),
+        ("threads", "1.5", "a whole number from 0 to 512"),
+        ("alternatives_temperature", "hot", "a number from 0.0 to 10.0"),
+        ("rival", "maybe", "true or false"),
+    ],
+)
+def test_what_is_allowed_is_said_of_the_variable_or_the_line(
+    tmp_path: Path, name: str, value: str, allowed: str
+) -> None:
+    file = tmp_path / "config.toml"
+    variable = f"CHATAPP_{name.upper()}"
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, {variable: value})
+    assert str(caught.value) == f"{variable}: {value!r} is not {allowed}"
+    assert "config.toml" not in caught.value.hint
+    file.write_text(f"{name} = '{value}'\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, {})
+    assert str(caught.value) == f"{file}: {name}: {value!r} is not {allowed}"
+    assert "config.toml" in caught.value.hint

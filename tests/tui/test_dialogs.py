@@ -10,7 +10,7 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from chatapp.core.settings import load_settings
+from chatapp.core.settings import Settings, load_settings
 from chatapp.tui.commands import COMMANDS, matching, parse
 from chatapp.tui.screens.chats import ChatsScreen
 from chatapp.tui.screens.edit import EditScreen, LineScreen
@@ -456,6 +456,13 @@ async def test_a_theme_is_kept(open_chat: Open, tmp_path: Path) -> None:
         await chat.press("enter")
         await chat.until(lambda: chat.app.theme == "chatapp-dark")
     assert load_settings(tmp_path / "config" / "config.toml", {}).theme == "chatapp-dark"
+
+
+async def test_a_theme_of_the_settings_that_is_not_there_is_told(open_chat: Open) -> None:
+    async with open_chat(settings=Settings(theme="pink")) as chat:
+        await chat.until(lambda: chat.screen.ready)
+        assert "No theme 'pink'. /theme shows them all." in chat.shown()
+        assert chat.app.theme == "chatapp-dark"
 
 
 async def test_the_palette_runs_a_command(open_chat: Open) -> None:

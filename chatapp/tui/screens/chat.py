@@ -52,6 +52,8 @@ class ChatScreen(ChatJudging):
     @work(group="start")
     async def start(self) -> None:
         """Show the conversation to go on with, then load the model; the prompt works all the while."""
+        if self.house.settings.theme not in self.app.available_themes:
+            self._refuse_theme(self.house.settings.theme)
         resume = self._resume
         if resume is not None:
             try:
@@ -327,7 +329,10 @@ class ChatScreen(ChatJudging):
         elif name in self.app.available_themes:
             self.app.theme = name
         else:
-            self.say(f"No theme {name!r}. /theme shows them all.", error=True)
+            self._refuse_theme(name)
+
+    def _refuse_theme(self, name: str) -> None:
+        self.say(f"No theme {name!r}. /theme shows them all.", error=True)
 
     # The rest
 
