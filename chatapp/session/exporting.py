@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import ChatappError, UsageError
+from chatapp.core.errors import ChatappError, FileError, UsageError
 from chatapp.core.paths import replay_dialogues
 from chatapp.core.types import Group, Turn
 from chatapp.engine.base import AdapterSpec, ModelSpec
@@ -32,7 +32,7 @@ def export_adapter(house: House, adapter: AdapterSpec, model: ModelSpec, folder:
     """A new `folder` that `peft.PeftModel.from_pretrained` takes, with the GGUF adapter in it.
 
     Errors: `TrainingError` with the command that installs what is missing; `UsageError` where `folder` is
-    there already; `ModelError` for what the trainer cannot read.
+    there already; `FileError` where the one above it is not; `ModelError` for what the trainer cannot read.
     """
     from chatapp.training.export import write_peft
     from chatapp.training.extra import require_extra
@@ -43,7 +43,6 @@ def export_adapter(house: House, adapter: AdapterSpec, model: ModelSpec, folder:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of transformers, about itself
         policy = load_policy(model.path, adapter=adapter.path, cache=house.paths.cache)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
         made = Path(name) / "made"
         write_peft(policy, made, {"name": adapter.name, "model": model.name})
@@ -58,14 +57,14 @@ def merge_adapter(
     """`model` with `adapter` in its weights as a new file `target`, checked on what the person ranked, and on
     general dialogue where that is little.
 
-    Errors: as `training.merge.merge`; `UsageError` where `target` is there already.
+    Errors: as `training.merge.merge`; `UsageError` where `target` is there already, `FileError` where its
+    folder is not.
     """
     from chatapp.training.extra import require_extra
     from chatapp.training.merge import merge
 
     require_extra()
     _require_free(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     engine = house.engine()
     if not isinstance(engine, TuningClient):
         raise ChatappError("a scripted engine has no weights to merge into")
@@ -110,3 +109,7 @@ def _best(group: Group) -> str:
 def _require_free(place: Path) -> None:
     if os.path.lexists(place):
         raise UsageError(f"{place} is there already", "name a place where nothing lies yet")
+    if not place.parent.is_dir():
+        raise FileError(
+            f"cannot write {place}: there is no folder {place.parent}", "make it, or name another"
+        )

@@ -304,5 +304,8 @@ def test_merge_writes_a_model_of_its_own(tmp_path: Path) -> None:
         again = run(str(out))
         assert again.exit_code == 2 and "is there already" in again.stderr
         assert out.read_bytes() == before
+        missing = run(str(tmp_path / "nowhere" / "m.gguf"))
+        assert missing.exit_code == 1 and "there is no folder" in missing.stderr
+        assert not (tmp_path / "nowhere").exists()
         unknown = run(str(tmp_path / "x.gguf"), "--quant", "Q9")
         assert unknown.exit_code == 1 and "Q4_K_M" in unknown.stderr

@@ -39,6 +39,10 @@ def test_the_folder_is_what_peft_reads(tmp_path: Path) -> None:
             return CliRunner().invoke(app, args, obj=house, prog_name="chatapp")
 
         folder = tmp_path / "new" / "r1-peft"
+        missing = run(folder)
+        assert missing.exit_code == 1 and "there is no folder" in missing.stderr  # type: ignore[attr-defined]
+        assert not folder.parent.exists()
+        folder.parent.mkdir()
         done = run(folder)
         assert done.exit_code == 0, done.output  # type: ignore[attr-defined]
         assert (folder / "adapter.gguf").read_bytes() == file.read_bytes()
