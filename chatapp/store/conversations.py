@@ -78,7 +78,8 @@ class Conversations:
         return found[0] if found else None
 
     def rename(self, id: int, title: str) -> None:
-        self._set(id, "title = ?, updated = ?", (storable(title), now()))
+        """An empty or blank title means untitled."""
+        self._set(id, "title = ?, updated = ?", (storable(title.strip()), now()))
 
     def set_system(self, id: int, system: str) -> None:
         """From here on; the replies that are there keep the one that they were written under."""

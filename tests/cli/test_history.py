@@ -103,6 +103,9 @@ def test_rename_delete_restore(cli: Cli) -> None:
     cli.run("ask", "one")
     cli.run("history", "rename", "1", "Another", "title")
     assert cli.json("history", "list")[0]["title"] == "Another title"
+    cli.run("history", "rename", "1", "  ")
+    assert cli.json("history", "list")[0]["title"] == ""
+    assert "\tuntitled\t" in cli.run("history", "list")
     cli.run("history", "delete", "1")
     assert "history restore 1" in cli.notes
     assert cli.json("history", "list") == []
