@@ -172,7 +172,7 @@ def ask(
         from chatapp.session.scoring import Scoring
 
         Scoring(session, house.paths.adapters).require()
-    session.require_fit(message)
+    session.require_fit(message, sampling.max_tokens)
     prompt = session.begin(message)
     plain, saved = not as_json and not extract, not no_save and not demo
     scored = None if best is None else _best(house, session, prompt, best, sampling)

@@ -148,6 +148,20 @@ class Sample:
     finish_reason: FinishReason
 
 
+def room_for_prompt(n_ctx: int, cells: int, max_tokens: int, lanes: int = 1) -> int:
+    """Tokens that are free for a prompt: the replies have room kept for them, at most half of all."""
+    wanted = max(1, max_tokens)
+    return min(n_ctx - min(wanted, n_ctx // 2), cells - min(wanted * lanes, cells // 2))
+
+
+def too_long(tokens: int, n_ctx: int, room: int) -> str:
+    """What is wrong with a prompt that does not fit into `room`."""
+    return (
+        f"the message takes {tokens} tokens, and the context holds {n_ctx}, "
+        f"of which at most {room} are free for the prompt"
+    )
+
+
 def how_to_fit(n_ctx: int, n_ctx_train: int, max_tokens: int = 0) -> str:
     """What helps a prompt that is too long: a hint. `max_tokens` at which it would fit; 0 where none does."""
     ways = ["shorten the message"]

@@ -6,7 +6,6 @@ decode, and ends the process when the parent is gone.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
@@ -35,6 +34,8 @@ from chatapp.engine.base import (
     Sample,
     Started,
     how_to_fit,
+    room_for_prompt,
+    too_long,
 )
 
 if TYPE_CHECKING:
@@ -289,15 +290,11 @@ class Worker:
         if not 1 <= request.lanes <= self._context.sequences:
             raise EngineError(f"between 1 and {self._context.sequences} replies can be had at once")
         wanted = max(1, request.sampling.max_tokens)
-        limit = min(
-            self._n_ctx - min(wanted, self._n_ctx // 2),
-            self._cells - min(wanted * request.lanes, self._cells // 2),
-        )
+        limit = room_for_prompt(self._n_ctx, self._cells, wanted, request.lanes)
         try:
             prompt = self._prompter.fit(request.turns, limit)
         except PromptTooLong as error:
-            error.hint = self._how_to_fit(request)
-            raise
+            raise self._too_long(request, limit) from error
         job = Job(
             ids=prompt.ids,
             sampling=replace(request.sampling, max_tokens=wanted),
@@ -317,15 +314,15 @@ class Worker:
                 case LaneDone():
                     self.send(messages.LaneDoneEvent(id, event))
 
-    def _how_to_fit(self, request: Request) -> str:
+    def _too_long(self, request: Request, limit: int) -> PromptTooLong:
         assert self._prompter is not None and self._model is not None
-        reserved = 0
         # The least that can be asked: old turns are dropped first.
         system = [turn for turn in request.turns[:1] if turn.role == "system"]
-        with contextlib.suppress(PromptTooLong):
-            taken = len(self._prompter.fit((*system, request.turns[-1]), self._n_ctx - 1).ids)
-            reserved = min(self._n_ctx - taken, (self._cells - taken) // request.lanes)
-        return how_to_fit(self._n_ctx, self._model.n_ctx_train, reserved)
+        taken = len(self._prompter.render((*system, request.turns[-1])).ids)
+        reserved = max(0, min(self._n_ctx - taken, (self._cells - taken) // request.lanes))
+        return PromptTooLong(
+            too_long(taken, self._n_ctx, limit), how_to_fit(self._n_ctx, self._model.n_ctx_train, reserved)
+        )
 
 
 def _failed(id: int, error: ChatappError) -> messages.Failed:

@@ -14,7 +14,17 @@ from chatapp.core.errors import PromptTooLong, UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Sampling, Turn
-from chatapp.engine.base import AdapterSpec, Delta, Engine, ModelInfo, ModelSpec, Request, how_to_fit
+from chatapp.engine.base import (
+    AdapterSpec,
+    Delta,
+    Engine,
+    ModelInfo,
+    ModelSpec,
+    Request,
+    how_to_fit,
+    room_for_prompt,
+    too_long,
+)
 from chatapp.session.alternatives import Sample, distinct_replies, hotter
 from chatapp.session.judging import Judging, require_words
 from chatapp.session.rival import TwoWriters, rival_of
@@ -127,8 +137,10 @@ class Session(Judging):
 
     # Writing
 
-    def require_fit(self, text: str) -> None:
+    def require_fit(self, text: str, max_tokens: int) -> None:
         """Load the model and see whether it could take `text` as a prompt; nothing is stored.
+
+        `max_tokens` of the reply are what the prompt has no room for.
 
         Errors: `PromptTooLong`, `ModelError`, `EngineError`.
         """
@@ -136,7 +148,7 @@ class Session(Judging):
         tokens = self._engine.count([Turn("user", text)])
         if tokens >= info.n_ctx:
             raise PromptTooLong(
-                f"the message takes {tokens} tokens, and the context holds {info.n_ctx}",
+                too_long(tokens, info.n_ctx, room_for_prompt(info.n_ctx, info.cells, max_tokens)),
                 how_to_fit(info.n_ctx, info.n_ctx_train),
             )
 

@@ -247,6 +247,7 @@ def test_what_can_never_be_sent_is_not_stored(cli: Cli) -> None:
     for args in (("ask",), ("ask", "-c", "1"), ("ask", "--no-save")):
         error = cli.fails(*args, input="word " * n_ctx)
         assert f"error: the message takes {n_ctx + 3} tokens, and the context holds {n_ctx}" in error
+        assert f", of which at most {n_ctx - 512} are free for the prompt\nhint: " in error
         assert "16 MiB were piped in" in cli.fails(*args, input="word " * (4 << 20))
     assert [each["messages"] for each in cli.json("history", "list")] == [2]
     cli.run("ask", input="word " * (n_ctx - 4))

@@ -99,6 +99,9 @@ def test_the_oldest_turns_make_room(start: Start, tiny: Path) -> None:
     with pytest.raises(PromptTooLong) as error:
         run(client, ask("x" * 600))
     assert error.value.hint == "shorten the message"
+    n_ctx = client.info.n_ctx
+    taken = client.count([Turn("user", "x" * 600)])
+    assert str(error.value).startswith(f"the message takes {taken} tokens, and the context holds {n_ctx}, ")
     with pytest.raises(PromptTooLong) as error:
         run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=1000))
     assert error.value.hint.startswith("shorten the message, or have a shorter reply (--max-tokens ")
