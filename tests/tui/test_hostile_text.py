@@ -137,3 +137,41 @@ async def test_search_with_quotes_and_signs(open_chat: Open) -> None:
             await chat.drained()
             await chat.until(lambda: not any(each.group == "look" for each in chat.app.workers))
             assert (text, len(screen._found)) == (text, number)
+
+
+TYPED = "می\u200cخواهم👩\u200d💻日\u3000本10\u00a0km\u00ad."
+
+
+async def test_what_a_key_writes_is_not_lost(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        chat.press_at_once(*TYPED, "enter")
+        await chat.until(lambda: len(chat.texts()) == 2)
+        await chat.settled()
+        assert chat.store.conversations.path(1)[0].text == TYPED
+        await chat.press("up", "up", "e")
+        await chat.until(lambda: isinstance(chat.app.screen, EditScreen) and chat.app.screen.focused)
+        chat.press_at_once("\u3000", "a", "\u200c", "b", "enter")
+        await chat.until(lambda: len(chat.store.conversations.messages(1)) == 4)
+        await chat.settled()
+        assert chat.store.conversations.path(1)[0].text == TYPED + "\u3000a\u200cb"
+        await chat.press("ctrl+s")
+        await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen) and chat.app.screen._found)
+        chat.press_at_once(*TYPED)
+        await chat.drained()
+        assert chat.app.screen.query_one(Input).value == TYPED
+        assert not steers(chat.shown())
+
+
+async def test_a_key_that_could_disguise_text_writes_nothing(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        chat.press_at_once(*"a\u202e\u2028\u0085b")
+        await chat.drained()
+        assert chat.screen.composer.text == "ab"
+
+
+async def test_a_joiner_typed_over_a_message_goes_to_the_prompt(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        chat.press_at_once("up", "\u200c", "a")
+        await chat.until(lambda: chat.screen.composer.text.endswith("a"))
+        assert chat.screen.composer.text == "\u200ca"

@@ -12,6 +12,7 @@ from textual.widgets import TextArea
 
 from chatapp.core.sanitize import terminal_safe
 from chatapp.tui.commands import is_command, matching
+from chatapp.tui.keys import character_of
 
 _NEW_LINE = ("ctrl+j", "shift+enter", "alt+enter")
 
@@ -153,6 +154,10 @@ class Composer(TextArea):
                 self.action_send()
             else:
                 self.action_line()
+        elif not event.is_printable and (character := character_of(event)):
+            event.prevent_default()
+            event.stop()
+            self._replace_via_keyboard(character, *self.selection)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.text import Text
+from textual import events
 from textual.widgets import Input
 
 from chatapp.core.sanitize import terminal_safe
+from chatapp.tui.keys import character_of
 
 
 class Line(Input):
@@ -21,3 +23,9 @@ class Line(Input):
         """Call `act` with the text once the keys pressed before this one are in it: one that is bound with
         priority overtakes them."""
         self.call_later(lambda: act(self.value.strip()))
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not event.is_printable and (character := character_of(event)):
+            event.prevent_default()
+            event.stop()
+            self.replace(character, *self.selection)

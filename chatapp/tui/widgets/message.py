@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from chatapp.core.sanitize import terminal_safe
 from chatapp.core.types import Message
+from chatapp.tui.keys import character_of
 from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.heading import Heading
 from chatapp.tui.widgets.markdown import ReplyMarkdown
@@ -156,9 +157,10 @@ class MessageView(Vertical, can_focus=True):
         self.post_message(self.Asked(self, what))
 
     def on_key(self, event: events.Key) -> None:
-        if event.is_printable and event.character and event.character not in "re+-yduRt":
+        character = character_of(event)
+        if character and character not in "re+-yduRt":
             event.stop()
-            self.post_message(self.Typed(event.character))
+            self.post_message(self.Typed(character))
 
     def on_heading_walk(self, event: Heading.Walk) -> None:
         event.stop()

@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from chatapp.core.sanitize import one_line
+from chatapp.tui.keys import character_of
 from chatapp.tui.widgets.surplus import SurplusDigit
 
 _LETTERS = {"u": "undo", "t": "tags"}
@@ -105,7 +106,7 @@ class Notice(Static, can_focus=True):
         if self.surplus is not None and self.surplus.is_it(event.key):
             event.stop()
             return
-        letter = event.character if event.is_printable else None
+        letter = character_of(event)
         if self._held and (letter or event.key == "backspace"):
             event.stop()
             held = self._let_go()
