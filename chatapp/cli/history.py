@@ -179,24 +179,28 @@ def export(
         ),
     ] = None,
     format: Annotated[
-        Literal["jsonl", "markdown"],
-        typer.Option("--format", help="jsonl holds every branch and judgement; markdown what one sees."),
-    ] = "jsonl",
+        Literal["jsonl", "markdown"] | None,
+        typer.Option(
+            "--format",
+            help="jsonl holds every branch and judgement; markdown what one sees. Without it markdown for a "
+            "FILE that ends in .md, else jsonl.",
+        ),
+    ] = None,
 ) -> None:
     """Write conversations to a file that `history import` reads, or to Markdown.
 
     \b
     Examples:
       chatapp history export -o all.jsonl
+      chatapp history export last -o chat.md
       chatapp history export last --format markdown
     """
-    from chatapp.cli.history_files import as_jsonl
-    from chatapp.session.conversation_file import as_markdown, write_file
+    from chatapp.session.conversation_file import as_jsonl, as_markdown, format_of, write_file
 
     house = house_of(ctx)
     store = house.store()
     chosen = [conversation_of(house, each) for each in which] if which else store.conversations.list()[::-1]
-    if format == "jsonl":
+    if (format or (format_of(out) if out else None)) != "markdown":
         written = as_jsonl(store, chosen)
     else:
         written = (as_markdown(each.title, store.conversations.path(each.id)) + "\n" for each in chosen)

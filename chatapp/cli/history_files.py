@@ -1,15 +1,13 @@
-"""Conversations as jsonl, which can be read in again."""
+"""Reads conversations that were written as jsonl."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatapp.core.errors import ChatappError, FormatError
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Conversation
 from chatapp.store.database import Store
 
 _LONGEST_LINE = 256 << 20
@@ -26,12 +24,6 @@ class Imported:
     """How many were there already."""
     problems: list[str] = field(default_factory=list)
     """`line 3: ...` for each line that was passed over."""
-
-
-def as_jsonl(store: Store, conversations: Sequence[Conversation]) -> Iterator[str]:
-    """One line for each conversation, with all of its branches."""
-    for each in conversations:
-        yield json.dumps(store.archive.record(each.id)) + "\n"
 
 
 def read_jsonl(store: Store, file: Path, result: Imported) -> None:

@@ -1,16 +1,38 @@
-"""Conversations as Markdown, to read, and the files that conversations are written to."""
+"""Conversations as Markdown, to read, or as jsonl, to be read in again, and the files that hold them."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Message
+from chatapp.core.types import Conversation, Message
 from chatapp.core.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from chatapp.store.database import Store
+
+_ENDINGS: dict[str, Literal["jsonl", "markdown"]] = {
+    ".md": "markdown",
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+}
+
+
+def format_of(file: Path) -> Literal["jsonl", "markdown"] | None:
+    """What the ending of `file` stands for; None for another one, or none."""
+    return _ENDINGS.get(file.suffix.lower())
+
+
+def as_jsonl(store: Store, conversations: Iterable[Conversation]) -> Iterator[str]:
+    """One line for each conversation, with all of its branches."""
+    for each in conversations:
+        yield json.dumps(store.archive.record(each.id)) + "\n"
 
 
 def as_markdown(title: str, path: Sequence[Message]) -> str:

@@ -47,7 +47,7 @@ COMMANDS = (
     Command("model", "Models", "choose another GGUF file", "models", "[NAME]", "^O"),
     Command("system", "System prompt", "change it for this conversation", "system", "[TEXT]", "F2"),
     Command("rename", "Rename", "give this conversation another title", "rename", "TITLE"),
-    Command("export", "Export", "write this conversation to a file", "export", "FILE"),
+    Command("export", "Export", "write it to a file: .md, or .jsonl with every branch", "export", "FILE"),
     Command("theme", "Theme", "choose the colours", "theme", "[NAME]"),
     Command("quit", "Quit", "close the program", "quit", key="^Q"),
     Command("", "Rank again", "order the replies that are there, without new ones", "rank_again", key="R"),

@@ -138,6 +138,20 @@ def test_export_and_import_lose_nothing(cli: Cli, session: Session, tmp_path: Pa
     ]
 
 
+def test_the_ending_of_the_file_chooses_the_format(cli: Cli, tmp_path: Path) -> None:
+    cli.run("ask", "one")
+    markdown, jsonl = cli.run("history", "export", "--format", "markdown"), cli.run("history", "export")
+    for name, options, written in (
+        ("a.md", (), markdown),
+        ("a.json", (), jsonl),
+        ("a.txt", (), jsonl),
+        ("b.md", ("--format", "jsonl"), jsonl),
+        ("b.jsonl", ("--format", "markdown"), markdown),
+    ):
+        cli.run("history", "export", "-o", str(tmp_path / name), *options)
+        assert (tmp_path / name).read_text() == written
+
+
 def test_export_to_standard_output_is_safe_and_readable_again(cli: Cli, tmp_path: Path) -> None:
     cli.engine = ScriptedEngine(["\x1b[2J\u202e wiped"], pace=0)
     cli.run("ask", "one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -385,6 +386,27 @@ async def test_slash_commands(open_chat: Open, tmp_path: Path) -> None:
         await chat.write("/help")
         await chat.press("enter")
         await chat.until(lambda: isinstance(chat.app.screen, HelpScreen))
+
+
+async def test_an_export_is_what_the_ending_of_the_file_says(open_chat: Open, tmp_path: Path) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await chat.rank("1", "2", "3")
+        record = json.dumps(chat.store.archive.record(1))
+        for name in ("out.jsonl", "OUT.JSON"):
+            await chat.write(f"/export {tmp_path / name}")
+            await chat.press("enter")
+            await chat.until((tmp_path / name).exists)
+            assert (tmp_path / name).read_text() == record + "\n"
+        await chat.write(f"/export {tmp_path / 'out'}")
+        await chat.press("enter")
+        await chat.until((tmp_path / "out").exists)
+        assert (tmp_path / "out").read_text().startswith("# apples\n")
+        await chat.write(f"/export {tmp_path / 'out.html'}")
+        await chat.press("enter")
+        said = "cannot write a .html file: end its name in .md, .jsonl or .json"
+        await chat.until(lambda: said in " ".join(chat.shown().split()))
+        assert not (tmp_path / "out.html").exists()
 
 
 async def test_a_text_with_a_slash_that_is_no_command_is_a_message(open_chat: Open) -> None:

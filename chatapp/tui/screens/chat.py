@@ -8,7 +8,7 @@ from textual import events, on, work
 from textual.binding import Binding
 from textual.widgets import TextArea
 
-from chatapp.core.errors import ChatappError
+from chatapp.core.errors import ChatappError, UsageError
 from chatapp.core.paths import expanded
 from chatapp.core.sanitize import one_line
 from chatapp.tui.commands import Command, parse
@@ -308,16 +308,23 @@ class ChatScreen(ChatJudging):
         await self._change(lambda session: session.store.conversations.rename(current.id, title))
 
     async def export(self, file: str) -> None:
-        from chatapp.session.conversation_file import as_markdown, write_file
+        """Markdown of what is shown, or jsonl of every branch, as the ending of `file` says."""
+        from chatapp.session.conversation_file import as_jsonl, as_markdown, format_of, write_file
 
         current = self.snapshot
         if current is None or current.conversation is None or not file:
             self.say("Write the file after it: /export FILE")
             return
-        path = expanded(file)
-        shown = as_markdown(current.conversation.title, [each.message for each in current.items])
+        conversation, path = current.conversation, expanded(file)
+        kind = format_of(path) if path.suffix else "markdown"
         try:
-            write_file(path, [shown], "name another file: /export FILE", new=True)
+            if kind is None:
+                raise UsageError(f"cannot write a {path.suffix} file", "end its name in .md, .jsonl or .json")
+            if kind == "jsonl":
+                written = await self.session.do(lambda session: list(as_jsonl(session.store, [conversation])))
+            else:
+                written = [as_markdown(conversation.title, [each.message for each in current.items])]
+            write_file(path, written, "name another file: /export FILE", new=True)
         except ChatappError as error:
             self.complain(error)
         else:
