@@ -10,6 +10,7 @@ from textual.app import App
 from textual.binding import Binding
 
 from chatapp.core.errors import ChatappError
+from chatapp.core.sanitize import one_line
 from chatapp.tui.palette import ChatCommands
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.session_thread import SessionThread
@@ -170,7 +171,7 @@ class ChatApp(App[None]):
 
     def _make_session(self) -> Session:
         """Runs in the session's thread. What cannot be used must not hide the conversations: the model then
-        answers without its adapter, or the guide in its place."""
+        answers without its adapter, or the guide in its place, and the hint says so."""
         house = self.house
         try:
             return house.session()
@@ -178,11 +179,12 @@ class ChatApp(App[None]):
             from chatapp.library.catalogue import GUIDE
             from chatapp.session.session import Session
 
-            self.problem = error
             try:
-                spec = house.spec()
+                spec, answers = house.spec(), "answers without an adapter"
             except ChatappError:
-                spec = house.spec(GUIDE)
+                spec, answers = house.spec(GUIDE), "answers instead"
+            error.hint = f"{one_line(spec.name, 32)} {answers}; {error.hint}"
+            self.problem = error
             return Session(house.stores, house.engine(), house.settings, spec)
 
     def _keep_theme(self, _: object) -> None:

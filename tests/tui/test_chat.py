@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,13 +15,14 @@ from textual import events
 from chatapp.core.errors import EngineDied, NotFound
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
-from chatapp.engine.base import Event, Request
+from chatapp.engine.base import Event, ModelInfo, ModelSpec, Request
+from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
 from chatapp.session.wiring import House
 from chatapp.tui.app import ChatApp
 from tests.engine.tiny_gguf import make_model
 
-from .conftest import Open
+from .conftest import Chat, Open
 
 
 async def test_a_prompt_is_sent_answered_and_stored(open_chat: Open) -> None:
@@ -515,3 +516,36 @@ def test_what_cannot_be_used_is_left_out_and_no_more(tmp_path: Path) -> None:
             session = chat_app._make_session()
             assert isinstance(chat_app.problem, NotFound)
             assert (session.spec, session.adapter) == (house.spec(kept), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Settings(model="gone"), "no model 'gone': guide answers instead; `chatapp models list`"),
+        (
+            Settings(adapter="r9"),
+            "there is no adapter 'r9': guide answers without an adapter; `chatapp train`",
+        ),
+    ],
+)
+async def test_it_says_who_answers_where_the_settings_name_what_is_not_there(
+    tmp_path: Path, settings: Settings, said: str
+) -> None:
+    go_on = threading.Event()
+
+    class Slow(ScriptedEngine):
+        def load(self, spec: ModelSpec, progress: Callable[[float], None] | None = None) -> ModelInfo:
+            go_on.wait(20)
+            return super().load(spec, progress)
+
+    with House(find_paths({"CHATAPP_HOME": str(tmp_path)}), settings) as house:
+        house._engine = Slow(["alpha"], pace=0)  # not given: models are looked up
+        app = ChatApp(house)
+        async with app.run_test(size=(100, 30)) as pilot:
+            chat = Chat(pilot, app, house, house._engine)
+            await chat.until(lambda: said in " ".join(chat.shown().split()))
+            await chat.until(lambda: "guide · loading" in chat.shown().splitlines()[0])
+            go_on.set()
+            await chat.until(lambda: "loading" not in chat.shown())
+            assert said in " ".join(chat.shown().split())
+            assert "gone" not in chat.screen.status.model

@@ -70,6 +70,8 @@ class ChatScreen(ChatJudging):
             if self._first_message:
                 self.give_back(self._first_message)  # not for another model to answer unasked
             self.complain(problem)
+            if self.snapshot is not None:
+                self.status.model = one_line(self.snapshot.model, 40)  # not the one that is not there
         elif self._first_message:
             self.send(self._first_message)
         await self.load()
