@@ -62,21 +62,36 @@ class RunFolder:
     @classmethod
     def find(cls, runs: Path, name: str) -> RunFolder:
         """The run of this name; `last` is the newest that did not end. Errors: `NotFound`."""
-        begun = sorted((each.parent for each in runs.glob("*/run.json")), key=lambda each: each.name)
-        unfinished = [each for each in begun if not cls(each).outcome_file.exists()]
+        begun = cls.begun(runs)
+        unfinished = [each for each in begun if not each.outcome_file.exists()]
         if name == "last":
             if not unfinished:
                 raise NotFound("no training was stopped before its end", "start one with `chatapp train`")
-            return cls(unfinished[-1])
+            return unfinished[-1]
         found = next((each for each in begun if each.name == name), None)
         if found is None:
             known = ", ".join(each.name for each in unfinished[-3:]) or "none"
             raise NotFound(f"there is no run {name!r}", f"stopped before their end: {known}")
-        return cls(found)
+        return found
+
+    @classmethod
+    def begun(cls, runs: Path) -> list[RunFolder]:
+        """All runs, the oldest first."""
+        return [cls(each.parent) for each in sorted(runs.glob("*/run.json"))]
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def going_on(self) -> bool:
+        """Whether somebody works in this folder."""
+        try:
+            with (self.path / "lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        return False
 
     @property
     def stages(self) -> Path:

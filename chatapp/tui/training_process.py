@@ -15,11 +15,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatapp.core.sanitize import one_line
 from chatapp.training.progress import parse
 from chatapp.tui.training_state import TrainingState, checked, plan_of
+
+if TYPE_CHECKING:
+    from chatapp.session.run_folder import RunFolder
 
 _LINE = 1 << 20
 """Bytes of one line at most; a longer one is garbage."""
@@ -70,7 +73,7 @@ class TrainingProcess:
         else:
             lines, state.planned = plan_of(result)
             state.plan = lines or state.plan
-            state.run = self._unfinished()
+            state.run, state.elsewhere = self._unfinished(), self._elsewhere()
             state.phase = "planned"
         self._changed()
 
@@ -84,7 +87,8 @@ class TrainingProcess:
         self._changed()
         result, code = await self._child(*(("--resume", resume) if resume else self._options))
         stopped = state.phase == "stopping" or code == 130
-        state.run = state.run or resume
+        if state.run is None:  # it did not begin to work
+            state.run, state.elsewhere = resume, self._elsewhere()
         if result is not None and code == 0:
             state.result, state.phase = result, "done"
         elif stopped:
@@ -194,11 +198,21 @@ class TrainingProcess:
         self.state.problem = one_line(problem, 400)
         self.state.phase = "failed"
 
+    # Runs
+
     def _unfinished(self) -> str | None:
-        """The newest run when it was stopped before its end."""
-        names = [each.parent.name for each in self._runs.glob("*/run.json")]
-        name = max(names, default=None)
-        return None if name is None or (self._runs / name / "outcome.json").exists() else name
+        """The newest run when it did not come to its end."""
+        newest = next(reversed(self._begun()), None)
+        return None if newest is None or newest.outcome_file.exists() else newest.name
+
+    def _elsewhere(self) -> str | None:
+        """The newest run that goes on while none of this process does."""
+        return next((each.name for each in reversed(self._begun()) if each.going_on), None)
+
+    def _begun(self) -> list[RunFolder]:
+        from chatapp.session.run_folder import RunFolder
+
+        return RunFolder.begun(self._runs)
 
 
 def _object(printed: bytes) -> Mapping[str, Any] | None:

@@ -149,8 +149,12 @@ def test_one_process_at_a_time_and_the_newest_unfinished_is_last(tmp_path: Path)
     second.write_outcome({"accepted": False})
     assert RunFolder.find(runs, "last").name == first.name
     assert RunFolder.find(runs, second.name).outcome() == {"accepted": False}
+    assert not first.going_on
     with first, pytest.raises(TrainingError, match="is going on"), RunFolder.find(runs, first.name):
         pass
+    with first:
+        assert [each.name for each in RunFolder.begun(runs) if each.going_on] == [first.name]
+    assert not first.going_on
     with RunFolder.find(runs, first.name):
         pass
 

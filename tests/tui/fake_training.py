@@ -59,6 +59,9 @@ def main() -> int:
         stages = [] if what == "little" else ["sft", "dpo"] if what == "checks" else ["dpo"]
         print(json.dumps({"plan": {"lines": ["there are 38 rankings"], "stages": stages}}))
         return 0
+    if what == "taken":
+        print("error: run 20260102-030405 is going on", file=sys.stderr)
+        return 1
     if what == "deaf":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     else:

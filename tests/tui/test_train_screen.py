@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chatapp.core.types import Adapter
 from chatapp.engine.base import Request
+from chatapp.session.run_folder import RunFolder
 from chatapp.tui.screens.changes import ChangesScreen
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.screens.quit import QuitScreen
@@ -346,3 +347,23 @@ async def test_a_run_that_was_stopped_earlier_can_go_on(open_chat: Open, tmp_pat
         await chat.press("n")
         await chat.until(lambda: chat.app.training.state.phase == "planned")
         await chat.until(lambda: "was stopped" not in chat.shown() and "Enter start" in chat.key_line())
+
+
+async def test_a_run_that_goes_on_elsewhere_is_left_alone(open_chat: Open, tmp_path: Path) -> None:
+    run = tmp_path / "state" / "runs" / "20260102-030405"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    async with opened(open_chat, tmp_path, "taken") as chat:
+        with RunFolder(run):
+            await plan(chat)
+            await shows(chat, "Run 20260102-030405 is going on in another window: wait for its end")
+            await chat.until(lambda: "n plan another" in chat.key_line())
+            assert "stopped" not in chat.shown() and "Enter" not in chat.key_line()
+            await chat.press("enter", "r")
+            assert len(calls(tmp_path)) == 1
+        await chat.press("n")
+        await shows(chat, "Run 20260102-030405 was stopped before its end; r goes on with it.")
+        with RunFolder(run):  # somebody else was faster
+            await chat.press("r")
+            await shows(chat, "run 20260102-030405 is going on")
+            assert "r goes on" not in chat.shown() and "go on with" not in chat.key_line()

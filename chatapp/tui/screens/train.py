@@ -112,6 +112,11 @@ class TrainScreen(Screen[None]):
     def _outcome(self) -> Content:
         state = self.training.state
         match state.phase:
+            case "planned" if state.elsewhere:
+                return Content(
+                    f"Run {one_line(state.elsewhere, 40)} is going on in another window: "
+                    "wait for its end, or stop it there."
+                )
             case "planned" if not state.planned:
                 return Content("Too little to learn from. Rank some replies: ^R in the chat, then ^T again.")
             case "planned":
@@ -126,7 +131,7 @@ class TrainScreen(Screen[None]):
             case "stopped":
                 return Content("Stopped. " + self._kept())
             case "failed":
-                kept = "\n" + self._kept() if state.run else ""
+                kept = "\n" + self._kept() if state.run and not state.elsewhere else ""
                 return Content.assemble((one_line(state.problem, 400), "$error"), kept)
             case "done":
                 return self._verdict(state.result or {})
@@ -174,13 +179,16 @@ class TrainScreen(Screen[None]):
         new = self._new_adapter if state.phase == "done" else None
         match action:
             case "start":
-                return state.phase == "planned" and bool(state.planned)
+                return state.phase == "planned" and bool(state.planned) and not state.elsewhere
             case "stop":
                 return state.busy
             case "resume":
-                return state.phase in ("planned", "stopped", "failed") and state.run is not None
+                there = state.run is not None and not state.elsewhere
+                return state.phase in ("planned", "stopped", "failed") and there
             case "again":
-                return state.phase in ("stopped", "failed", "done")
+                return state.phase in ("stopped", "failed", "done") or (
+                    state.phase == "planned" and state.elsewhere is not None
+                )
             case "use":
                 return new is not None and self._in_use != new
             case "keep":
