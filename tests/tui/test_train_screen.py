@@ -367,3 +367,21 @@ async def test_a_run_that_goes_on_elsewhere_is_left_alone(open_chat: Open, tmp_p
             await chat.press("r")
             await shows(chat, "run 20260102-030405 is going on")
             assert "r goes on" not in chat.shown() and "go on with" not in chat.key_line()
+
+
+async def test_keys_scroll_where_there_is_more_than_the_screen_shows(open_chat: Open, tmp_path: Path) -> None:
+    last = "It goes on while you chat"
+    async with opened(open_chat, tmp_path, "checks", size=(80, 9)) as chat:
+        await plan(chat)
+        await chat.until(lambda: "↑/↓ scroll" in chat.key_line())
+        page = chat.app.screen.query_one("#page")
+        for down, up in (("end", "home"), ("pagedown", "pageup")):
+            assert "There are 38 rankings" in chat.shown() and last not in chat.shown()
+            await chat.press(down)
+            await shows(chat, last)
+            await chat.press(up)
+            await shows(chat, "There are 38 rankings")
+        await chat.press("down", "down", "up")
+        await chat.until(lambda: page.scroll_y == 1)
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.until(lambda: "scroll" not in chat.key_line() and last in chat.shown())

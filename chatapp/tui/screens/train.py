@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from chatapp.session.wiring import House
 
 
+_ALL = 10_000
+"""Lines; more than the page has."""
+
+
 class TrainScreen(Screen[None]):
     """Leaving it leaves the training running."""
 
@@ -45,6 +49,12 @@ class TrainScreen(Screen[None]):
         Binding("r", "resume", "go on with the stopped one"),
         Binding("n", "again", "plan another"),
         Binding("escape", "leave", "chat", key_display="Esc"),
+        Binding("up", "scroll(-1)", "scroll", key_display="↑"),
+        Binding("down", "scroll(1)", "scroll", key_display="↓"),
+        Binding("pageup", "scroll(-10)", show=False),
+        Binding("pagedown", "scroll(10)", show=False),
+        Binding("home", f"scroll({-_ALL})", show=False),
+        Binding("end", f"scroll({_ALL})", show=False),
     ]
 
     def __init__(self, house: House, session: SessionThread, training: TrainingProcess) -> None:
@@ -67,11 +77,15 @@ class TrainScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         self.query_one(StatusBar).title = "Training"
+        self.watch(self.query_one("#page"), "virtual_size", self.refresh_bindings, init=False)
         self.show()
         await self.read()
         state = self.training.state
         if not self.training.running and (state.phase in ("idle", "planned") or not state.stages):
             self.action_again()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.refresh_bindings)
 
     def on_screen_resume(self) -> None:
         self.show()
@@ -195,6 +209,8 @@ class TrainScreen(Screen[None]):
                 return new is not None and self._in_use == new
             case "changes":
                 return new is not None
+            case "scroll":
+                return any(page.max_scroll_y > 0 for page in self.query("#page"))
         return True
 
     def action_start(self) -> None:
@@ -207,6 +223,9 @@ class TrainScreen(Screen[None]):
     async def action_again(self) -> None:
         options = await self.session.do(_what_answers)
         self.app.run_worker(self.training.plan(*options), group="training")
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one("#page").scroll_relative(y=lines, animate=False)
 
     def action_leave(self) -> None:
         self.dismiss(None)
