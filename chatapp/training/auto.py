@@ -174,7 +174,7 @@ class Trainer:
         crossed = self._examiner.crossed(self.leaders())
         if crossed.n:
             share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
-            self._note("reward", f"cross-validated, reward models agree with {share} that they had not seen")
+            self._note("check", f"cross-validated, reward models agree with {share} that they had not seen")
         return processes.agreed(crossed.above_chance(SURE))
 
     def _weaken(self, factor: float) -> None:

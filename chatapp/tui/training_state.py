@@ -131,8 +131,8 @@ class TrainingState:
                 figures = in_words(evaluation) if isinstance(evaluation, Mapping) else ""
                 name, reason = result.get("adapter"), str(result.get("reason", ""))
                 if result.get("accepted"):
-                    return f"{name} answers from now on: {figures or reason}.   ^T shows it, or takes it back"
-                return f"Training did not help: {reason}.   ^T shows more"
+                    return f"{name} answers from now on (^T shows it, or takes it back): {figures or reason}"
+                return f"Training did not help (^T shows more): {reason}"
         return ""
 
 

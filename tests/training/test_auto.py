@@ -88,6 +88,8 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
         assert evidence.preference.n and evidence.perplexity.n == 4 and evidence.tuned and evidence.base
     # Part of the adapter is part of the way back.
     assert len({each.perplexity.value for each in shown[:4]}) == 4
+    crossed = [each.stage for each in notes if each.note.startswith("cross-validated")]
+    assert crossed == ["check"]  # named apart from the reward model that leads
     said = " ".join(each.note for each in notes)
     assert "reward model" in said and "dpo at 0.4 of its scale: verdict 8" in said
 

@@ -181,7 +181,9 @@ async def test_the_verdict_comes_into_the_chat(open_chat: Open, tmp_path: Path) 
     async with opened(open_chat, tmp_path, "worse") as chat:
         await plan(chat)
         await chat.press("enter", "escape")
-        await shows(chat, "Training did not help: no better than the base: wins 48% (40% to 55%).")
+        await shows(
+            chat, "Training did not help (^T shows more): no better than the base: wins 48% (40% to 55%)"
+        )
         assert "training" not in chat.shown().splitlines()[0]
         await chat.press("ctrl+t")
         await shows(chat, "r1 did not help: no better than the base")
@@ -385,3 +387,21 @@ async def test_keys_scroll_where_there_is_more_than_the_screen_shows(open_chat: 
         await chat.until(lambda: page.scroll_y == 1)
         await chat.pilot.resize_terminal(80, 24)
         await chat.until(lambda: "scroll" not in chat.key_line() and last in chat.shown())
+
+
+async def test_nothing_is_cut_off_at_80_columns(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "worse", size=(80, 24)) as chat:
+        await plan(chat)
+        await chat.press("enter")
+        await shows(chat, "r1 did not help")
+        lines = chat.shown().splitlines()
+        at, first = next((at, line) for at, line in enumerate(lines) if "reward model" in line)
+        said = first.index("agrees with")
+        assert first.endswith("in 16") and lines[at + 1] == " " * said + "held-out rankings"
+        await chat.pilot.resize_terminal(110, 24)
+        await chat.until(lambda: any("in 16 held-out rankings" in line for line in chat.lines()))
+        await chat.pilot.resize_terminal(80, 24)
+        await chat.press("n")
+        await chat.until(lambda: "Enter start" in chat.key_line())
+        await chat.press("enter", "escape")
+        await shows(chat, "Training did not help (^T shows more): no better than the base: wins 48%")

@@ -14,6 +14,9 @@ from chatapp.training.progress import title_of
 from chatapp.tui.training_state import CURVES, Phase, StageState, TrainingState
 
 _TITLE = 19
+_INDENT = len("✔ ") + _TITLE
+_NARROWEST = 10
+"""Cells for what is said of a stage; in fewer it is cut off instead."""
 _FEWEST = 8
 """Steps from which a curve says more than its ends."""
 _BAR = 16
@@ -22,9 +25,11 @@ _CHECKED = "wins on held-out prompts, length, variety, perplexity"
 
 class StageList(Static):
     """Those that are done with a tick, the one that is going on with its bar, then those to come; one that
-    was stopped midway has no mark."""
+    was stopped midway has no mark. What is said of a stage stays in its own column."""
 
     DEFAULT_CSS = "StageList { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    _lines: Sequence[Content] = ()
 
     def show(self, state: TrainingState) -> None:
         lines = [_line(StageState(stage)) for stage in state.done_before]
@@ -35,7 +40,15 @@ class StageList(Static):
         if state.phase == "running" and not state.stages:
             lines.insert(0, Content.styled("  reading what there is ...", "$secondary"))
         self.display = bool(lines)
-        self.update(Content("\n").join(lines))
+        self._lines = lines
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.content_size.width
+        self.update(Content("\n").join(part for line in self._lines for part in _wrapped(line, width)))
 
 
 class Curve(Horizontal):
@@ -100,6 +113,15 @@ def _line(stage: StageState, phase: Phase = "done") -> Content:
         drawn = [(name, values) for name, values in stage.curves.items() if name != "kl" and len(values) > 1]
         said = "   ".join(f"{name} {_ends(values)}" for name, values in drawn)
     return Content.assemble(mark, (title, "bold" if going_on else ""), (said, "$secondary"))
+
+
+def _wrapped(line: Content, width: int) -> list[Content]:
+    """`line` in as many as it takes to fit into `width`."""
+    room = width - _INDENT
+    if line.cell_length <= width or room < _NARROWEST:
+        return [line]
+    first, *rest = line[_INDENT:].wrap(room)
+    return [line[:_INDENT] + first, *(Content(" " * _INDENT) + each for each in rest)]
 
 
 def _to_come(stage: str) -> Content:
