@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from chatapp.core.duration import time_left
 from chatapp.session.verdict import in_words
-from chatapp.training.progress import Progress
+from chatapp.training.progress import Progress, title_of
 
 Phase = Literal["idle", "planning", "planned", "running", "stopping", "stopped", "failed", "done"]
 
@@ -115,7 +115,7 @@ class TrainingState:
         now = self.stages[-1] if self.stages else None
         if now is None or not now.steps:
             return "training"
-        return f"training {now.step}/{now.steps} {now.left}".rstrip()
+        return f"training {title_of(now.stage)} {now.step}/{now.steps}"
 
     @property
     def ending(self) -> str:

@@ -15,6 +15,7 @@ from chatapp.tui.screens.changes import ChangesScreen
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.screens.quit import QuitScreen
 from chatapp.tui.screens.train import TrainScreen
+from chatapp.tui.widgets.status import StatusBar
 
 from .conftest import Chat, Open
 
@@ -121,7 +122,8 @@ async def test_the_chat_goes_on_while_it_runs(open_chat: Open, tmp_path: Path) -
         await started(chat)
         await chat.press("escape")
         await chat.until(lambda: isinstance(chat.app.screen, ChatScreen))
-        await shows(chat, "training 3/6 0:03 left")
+        await shows(chat, "training preference (DPO) 3/6")
+        assert "left" not in chat.shown().splitlines()[0]  # that of the stage is not that of the training
         await chat.send("hello")
         assert chat.texts() == ["hello", "alpha one"]
         await chat.press("ctrl+t")
@@ -223,7 +225,7 @@ async def test_what_follows_the_last_step_has_no_clock(open_chat: Open, tmp_path
         await shows(chat, "6/6 finishing")
         assert "0:00" not in chat.shown()
         await chat.press("escape")
-        await shows(chat, "training 6/6 finishing")
+        await shows(chat, "training preference (DPO) 6/6")
 
 
 async def test_one_that_is_deaf_is_ended_the_second_time(open_chat: Open, tmp_path: Path) -> None:
@@ -405,3 +407,12 @@ async def test_nothing_is_cut_off_at_80_columns(open_chat: Open, tmp_path: Path)
         await chat.until(lambda: "Enter start" in chat.key_line())
         await chat.press("enter", "escape")
         await shows(chat, "Training did not help (^T shows more): no better than the base: wins 48%")
+
+
+async def test_the_header_has_room_for_the_stage_at_80_columns(open_chat: Open, tmp_path: Path) -> None:
+    async with opened(open_chat, tmp_path, "hang", size=(80, 24)) as chat:
+        await started(chat)
+        await chat.press("escape")
+        status = chat.screen.query_one(StatusBar)
+        status.model, status.adapter = "SmolLM2-1.7B-Instruct-Q4_K_M", "r12"
+        await chat.until(lambda: "▴r12 · training preference (DPO) 3/6" in chat.shown().splitlines()[0])

@@ -49,14 +49,16 @@ class StatusBar(Widget):
         )
 
     def _right(self, width: int) -> Content:
-        parts = [cut(self.model, 24 if width < 100 else 40)]
+        narrow = width < 100
+        parts = [cut(self.model, 40 if not narrow else 16 if self.training else 24)]
         if self.adapter:
-            parts.append(f"adapter {cut(self.adapter, 16)}" if width >= 70 else "▴" + cut(self.adapter, 10))
+            short = width < 70 or (narrow and self.training)
+            parts.append("▴" + cut(self.adapter, 10) if short else f"adapter {cut(self.adapter, 16)}")
         if self.training:
             parts.append(self.training)
         if self.busy:
             parts.append(self.busy)
-        elif self.used is not None and not (self.training and width < 100):
+        elif self.used is not None and not (self.training and narrow):
             share = min(max(self.used, 0.0), 1.0)
             full = round(share * _BAR)
             bar = "▰" * full + "▱" * (_BAR - full)
