@@ -38,9 +38,11 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
         lines.append(
             f"imitate {_count(len(data.train.demonstrations), 'edit')}, with other dialogue between them"
         )
+    held = len(data.held_out.rankings)
     if rankings < FEW:
+        others = f", {held} held out to judge by" if held else ""
         lines.append(
-            f"{_count(rankings, 'ranking')} to learn from: too few to learn a preference, "
+            f"{_count(rankings, 'ranking')} to learn from{others}: too few to learn a preference, "
             f"which takes about {_IN_ALL} in all; rank on"
         )
     elif rankings < SOME:
@@ -58,7 +60,6 @@ def plan(data: Data, only: Stage | None = None) -> Plan:
     if not stages:
         lines.append("nothing will be trained")
     else:
-        held = len(data.held_out.rankings)
         lines.append(
             f"judged by {_count(held, 'ranking')} that {'is' if held == 1 else 'are'} never trained on; "
             "if it is no better than what it starts from, that stays"

@@ -47,6 +47,14 @@ def test_it_says_what_there_is_and_what_is_wrong() -> None:
     assert "nothing will be trained" in "\n".join(plan(rankings(0)).lines)
 
 
+def test_few_rankings_are_all_accounted_for() -> None:
+    few = rankings(9)
+    assert plan(few).lines[1].startswith("7 rankings to learn from, 2 held out to judge by: too few")
+    few.train.rankings.clear()
+    assert plan(few).lines[1].startswith("0 rankings to learn from, 2 held out to judge by: too few")
+    assert "held out" not in plan(rankings(0)).lines[1]
+
+
 def test_one_of_a_kind_is_said_of_one() -> None:
     one = replace(rankings(0, tied=1), all_bad=1, too_long=1, empty=1)
     text = "\n".join(plan(one).lines)
