@@ -181,10 +181,10 @@ class RewardModel:
             scores = scores + ((given - self.mean) / self.spread) @ self.weights
         return scores
 
-    def score(self, rows: Sequence[RankingRow], batch: int = SCORED) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
         more."""
-        return Committee([self]).score(rows, batch)
+        return Committee([self]).score(rows)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as tensors and numbers."""
@@ -285,13 +285,13 @@ class Committee:
     def __init__(self, members: Sequence[RewardModel]) -> None:
         self.members = members
 
-    def score(self, rows: Sequence[RankingRow], batch: int = SCORED) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         """The mean over the members; what the base finds of the replies is computed once for all."""
         import torch
 
         found: list[list[float]] = [[] for _ in rows]
         with torch.no_grad():
-            for places in alike(rows, batch):
+            for places in alike(rows, SCORED):
                 packed = pack([rows[at] for at in places])
                 given = self.members[0].features(packed)
                 every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]

@@ -14,7 +14,7 @@ from chatapp.core.sanitize import one_line
 from chatapp.tui.palette import ChatCommands
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.session_thread import SessionThread
-from chatapp.tui.themes import THEMES
+from chatapp.tui.themes import THEMES, is_theme
 from chatapp.tui.training_process import TrainingProcess
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ChatApp(App[None]):
         self._training_due = False
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = house.settings.theme if house.settings.theme in self.available_themes else "chatapp-dark"
+        self.theme = house.settings.theme if is_theme(house.settings.theme) else "chatapp-dark"
         self._kept_theme = self.theme
         """The one that the next start begins with."""
 

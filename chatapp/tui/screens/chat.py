@@ -14,6 +14,7 @@ from chatapp.core.sanitize import one_line
 from chatapp.tui.commands import Command, parse
 from chatapp.tui.draft import keep_draft, take_draft
 from chatapp.tui.screens.chat_judging import ChatJudging
+from chatapp.tui.themes import is_theme
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.markdown import ReplyMarkdown
 from chatapp.tui.widgets.message import MessageView
@@ -52,7 +53,7 @@ class ChatScreen(ChatJudging):
     @work(group="start")
     async def start(self) -> None:
         """Show the conversation to go on with, then load the model; the prompt works all the while."""
-        if self.house.settings.theme not in self.app.available_themes:
+        if not is_theme(self.house.settings.theme):
             self._refuse_theme(self.house.settings.theme)
         resume = self._resume
         if resume is not None:
@@ -335,7 +336,7 @@ class ChatScreen(ChatJudging):
     def choose_theme(self, name: str) -> None:
         if not name:
             self.app.action_change_theme()
-        elif name in self.app.available_themes:
+        elif is_theme(name):
             self.app.theme = name
         else:
             self._refuse_theme(name)
