@@ -1,4 +1,7 @@
-"""How many threads decode fastest on this machine, measured once for each model size and remembered."""
+"""How many threads decode fastest on this machine, measured for each model size and remembered.
+
+What was measured while other programs were at work holds for the moment alone.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,16 @@ def choose(context: LlamaContext, size: int, cache: Path, token: int) -> tuple[i
     if known is not None:
         return known
     single, many = (_fastest(context, token, tokens) for tokens in (1, _BATCH))
-    write_table(cache / _FILE, {**read_table(cache / _FILE), _key(size): [single, many]})
+    if not busy():
+        write_table(cache / _FILE, {**read_table(cache / _FILE), _key(size): [single, many]})
     return single, many
+
+
+def busy() -> bool:
+    """Whether programs have kept more than half of the cores at work over the last minute."""
+    if not hasattr(os, "getloadavg"):
+        return False
+    return os.getloadavg()[0] > max(1.0, cores() / 2)
 
 
 def chosen(size: int, cache: Path) -> tuple[int, int] | None:

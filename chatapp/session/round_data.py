@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import TrainingError
+from chatapp.core.errors import ChatappError, TrainingError
 from chatapp.core.paths import embedded_model, expanded, replay_dialogues
 from chatapp.core.types import Group, Message, Turn
 from chatapp.engine.cache import sha256 as digest_of
 from chatapp.preferences.formats.load import load_some
-from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues
+from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues, write_dialogues
 from chatapp.store.conversations import as_turns
 from chatapp.training.base import Ids
 from chatapp.training.data import (
@@ -28,6 +29,7 @@ from chatapp.training.data import (
     split_key,
 )
 from chatapp.training.freshness import freshness
+from chatapp.training.progress import Listener, Pace, silent
 from chatapp.training.rollouts import UNFILTERED
 from chatapp.training.settings import Material
 
@@ -41,6 +43,8 @@ UNRANKED = 1000
 """Prompts that nobody judged, at most: no evaluation gets further."""
 SAMPLED = 80
 """Replies of its own that stand for a base that comes without dialogue."""
+_AT_ONCE = 16
+"""Of those, drawn before it is said how far it is."""
 _SAMPLING = replace(UNFILTERED, seed=1)
 
 
@@ -95,19 +99,41 @@ def parted(dialogues: Sequence[Dialogue]) -> tuple[list[Dialogue], list[Dialogue
     return mix, [each for each in dialogues if is_untouched(each)]
 
 
-def own_dialogues(engine: TuningClient, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
+def own_dialogues(
+    engine: TuningClient, dialogues: Sequence[Dialogue], progress: Listener = silent
+) -> list[Dialogue]:
     """What the base says to the openings of `dialogues`: mixed in, it keeps the base what it is."""
     asked = list(dict.fromkeys(turn for each in dialogues for turn in each[:2] if turn.role == "user"))
     random.Random(0).shuffle(asked)
     encoded = ((turn, engine.encode((turn,)).ids) for turn in asked)
     limit = longest(engine)
-    prompts = dict(islice(((turn, ids) for turn, ids in encoded if len(ids) < limit), SAMPLED))
-    drawn = engine.rollout(list(prompts.values()), 1, _SAMPLING)
-    return [
-        (turn, Turn("assistant", reply.text.strip()))
-        for turn, (reply,) in zip(prompts, drawn, strict=True)
-        if reply.text.strip() and reply.finish_reason == "stop"
-    ]
+    prompts = list(islice(((turn, ids) for turn, ids in encoded if len(ids) < limit), SAMPLED))
+    pace = Pace("mix", len(prompts), progress)
+    found: list[Dialogue] = []
+    for start in range(0, len(prompts), _AT_ONCE):
+        part = prompts[start : start + _AT_ONCE]
+        drawn = engine.rollout([ids for _, ids in part], 1, replace(_SAMPLING, seed=1 + start))
+        found += [
+            (turn, Turn("assistant", reply.text.strip()))
+            for (turn, _), (reply,) in zip(part, drawn, strict=True)
+            if reply.text.strip() and reply.finish_reason == "stop"
+        ]
+        pace.done(start + len(part))
+    return found
+
+
+def _remembered(
+    engine: TuningClient, base: str, cache: Path, dialogues: Sequence[Dialogue], progress: Listener
+) -> list[Dialogue]:
+    """`own_dialogues` of the base with the digest `base`, which are the same each time."""
+    openings = sha256(repr(dialogues).encode("utf-8", "replace")).hexdigest()
+    file = cache / f"dialogues-{base[:16]}-{openings[:8]}.jsonl"
+    with suppress(ChatappError):
+        if file.exists():
+            return read_dialogues(file)
+    found = own_dialogues(engine, dialogues, progress)
+    write_dialogues(file, found)
+    return found
 
 
 def mix_of_file(file: Path) -> tuple[list[Dialogue], list[Dialogue]]:
@@ -118,12 +144,15 @@ def mix_of_file(file: Path) -> tuple[list[Dialogue], list[Dialogue]]:
     return parted(found)
 
 
-def mix_of(engine: TuningClient, base: str, cache: Path) -> tuple[list[Dialogue], list[Dialogue]]:
+def mix_of(
+    engine: TuningClient, base: str, cache: Path, progress: Listener = silent
+) -> tuple[list[Dialogue], list[Dialogue]]:
     """The general dialogue that is shipped as `parted` gives it. It speaks as the guide does, so another base
     (`base` is the digest of its file) gives its own replies to the same openings."""
     dialogues = read_dialogues(replay_dialogues())
-    of_guide = base == digest_of(embedded_model(), cache)
-    return parted(dialogues if of_guide else own_dialogues(engine, dialogues))
+    if base != digest_of(embedded_model(), cache):
+        dialogues = _remembered(engine, base, cache, dialogues, progress)
+    return parted(dialogues)
 
 
 def data_of(given: RoundInput, engine: TuningClient, lineage: Sequence[str]) -> Data:

@@ -105,7 +105,8 @@ class Round:
         if self._request.start is not None:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
         if planned.stages and (needed := self._memory(data, planned)) is not None:
-            lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory")
+            slower = ", with layers computed twice to take less" if needed.again else ""
+            lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory{slower}")
             if self._request.settings.max_memory is not None:
                 require(needed, self._request.settings.max_memory)
         return replace(planned, lines=tuple(lines))
@@ -153,7 +154,8 @@ class Round:
         places = largest_batch(data.train, self._request.settings, planned.stages)
         if not places:
             return None
-        return estimate_from_file(read_header(self._spec.path), places=places, learned=places)
+        limit = self._request.settings.max_memory
+        return estimate_from_file(read_header(self._spec.path), places=places, limit=limit)
 
     # The work
 
@@ -203,16 +205,17 @@ class Round:
             self._given = self._folder.read_input()
             yield self._folder, self._listener(silent, silent)
             return
-        with self._begun() as folder, folder.events() as written:
+        with self._begun(progress) as folder, folder.events() as written:
             processes.agreed(folder.name)
             yield folder, self._listener(written, progress)
 
-    def _begun(self) -> RunFolder:
+    def _begun(self, progress: Listener) -> RunFolder:
         """The run's folder with all that it works on in it."""
         if self._folder is None:
             assert self._given is not None
             if self._request.mix is None:
-                mix, untouched = mix_of(self.engine, self._loaded().sha256, self._house.paths.cache)
+                base, heard = self._loaded().sha256, self._listener(silent, progress)
+                mix, untouched = mix_of(self.engine, base, self._house.paths.cache, heard)
                 self._given = replace(self._given, mix=mix, untouched=untouched)
             self._folder = RunFolder.new(self._house.paths.runs)
             self._folder.write_input(self._given)
@@ -226,8 +229,8 @@ class Round:
         def listen(event: Progress) -> None:
             written(event)
             progress(event)
-            # A stage stops after its step by itself; between stages nobody else would look.
-            if not event.steps and stop is not None and stop.is_set():
+            # A stage stops after its step by itself; where there is none, nobody else would look.
+            if (not event.steps or event.stage == "mix") and stop is not None and stop.is_set():
                 raise Interrupted
 
         return listen

@@ -153,7 +153,7 @@ class RunFolder:
     def write_input(self, given: RoundInput) -> None:
         self._write("groups.jsonl", _lines(rankings.rows(given.groups)))
         for name, dialogues in _dialogues(given).items():
-            self._write(f"{name}.jsonl", _lines({"messages": messages(each)} for each in dialogues))
+            write_dialogues(self.path / f"{name}.jsonl", dialogues)
 
     def read_input(self) -> RoundInput:
         rest = {name: read_dialogues(self.path / f"{name}.jsonl") for name in ("prompts", "mix", "untouched")}
@@ -165,9 +165,7 @@ class RunFolder:
         return load(file, "rankings").groups if file.stat().st_size else []
 
     def _write(self, name: str, text: str) -> None:
-        new = self.path / f"{name}.new"
-        new.write_text(text, encoding="utf-8")
-        new.replace(self.path / name)
+        _write(self.path / name, text)
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -179,6 +177,17 @@ class RunFolder:
 
 def _dialogues(given: RoundInput) -> dict[str, Sequence[Dialogue]]:
     return {"prompts": given.prompts, "mix": given.mix, "untouched": given.untouched}
+
+
+def write_dialogues(file: Path, dialogues: Iterable[Dialogue]) -> None:
+    """What `read_dialogues` reads, in one piece."""
+    _write(file, _lines({"messages": messages(each)} for each in dialogues))
+
+
+def _write(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -27,8 +27,9 @@ from chatapp.training.gate import SURE, Evidence, Verdict, damages, judge, merit
 from chatapp.training.memory import estimate, largest_batch, peak, require
 from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
+from chatapp.training.recompute import recompute_layers
 from chatapp.training.rollouts import LONGEST, guards_from, sample_length
-from chatapp.training.run import Limits
+from chatapp.training.run import Interrupted, Limits
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, part_of_the_way, restore, scale
 
@@ -96,7 +97,9 @@ class Trainer:
         """Seconds of training, the evaluation left out."""
         self._later_round = later_round
         self._examiner = Examiner(
-            policy, sampler, material, settings, self._examining, self._learner if later_round else None
+            *(policy, sampler, material, settings, self._examining),
+            self._learner if later_round else None,
+            self._heard,
         )
 
     # The whole
@@ -328,9 +331,18 @@ class Trainer:
         """Of all stages so far."""
         return sum(self._steps.values())
 
+    def _heard(self, event: Progress) -> None:
+        """Of work that has no checkpoint: it ends at once when somebody asks for it."""
+        self.progress(event)
+        if self.limits.stop is not None and self.limits.stop.is_set():
+            raise Interrupted
+
     def _note(self, stage: str, line: str) -> None:
         self.progress(Progress(stage, 0, 0, note=line))
 
     def _require_memory(self, stages: Sequence[Stage]) -> None:
+        limit = self.settings.max_memory
         if places := largest_batch(self.material.data.train, self.settings, stages, self.material.mix):
-            require(estimate(self.policy.model, places=places, learned=places), self.settings.max_memory)
+            require(needed := estimate(self.policy.model, places=places, limit=limit), limit)
+            if needed.again:
+                recompute_layers(self.policy.model)

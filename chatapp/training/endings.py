@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from chatapp.training.packing import Pack, token_logits
+from chatapp.training.packing import Pack, token_logits, vocabulary
+from chatapp.training.recompute import in_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,8 +51,11 @@ def end_probabilities(
     where no token is known to end one."""
     if end is None:
         return hidden.new_zeros(0)
-    logits = token_logits(model, hidden[packed.sources[places]]) / temperature
-    return logits.softmax(-1)[:, end]
+
+    def ends(hidden: Tensor) -> Tensor:
+        return (token_logits(model, hidden) / temperature).softmax(-1)[:, end]
+
+    return in_parts(ends, vocabulary(model), hidden[packed.sources[places]])
 
 
 def early_ending_loss(own: Tensor, reference: Tensor, replies: int) -> Tensor:

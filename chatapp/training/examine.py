@@ -7,17 +7,21 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from chatapp.core.types import Sampling
 from chatapp.training import evaluate, reward
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
+from chatapp.training.progress import Listener, Pace, silent
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import at_reference
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
+AT_ONCE = 32
+"""Prompts whose replies are drawn before it is said how far it is."""
 FOLDS = 3
 """Parts of the training side; with the held-out side, all rankings are in four."""
 
@@ -38,10 +42,12 @@ class Examiner:
         settings: Settings,
         committee: Callable[[str, Sequence[RankingRow], int], reward.Committee],
         learner: TrainedPolicy | None = None,
+        progress: Listener = silent,
     ) -> None:
         self._policy, self._sampler, self._material = policy, sampler, material
         self._settings, self._committee = settings, committee
         self._learner = learner
+        self._progress = progress
         self._known: dict[str, list[list[Any]]] = {}
         self._losses: dict[str, list[tuple[float, int]]] = {}
         self._judges: reward.Committee | None = None
@@ -129,12 +135,20 @@ class Examiner:
         whose = {"base": self._policy, "start": self._learner}.get(of)
         with nullcontext() if whose is None else at_reference(whose):
             self._sampler.publish(self._policy)
-            drawn = [
-                list(each)
-                for each in self._sampler.rollout(prompts, self._settings.evaluate_samples, sampling)
-            ]
+            drawn = self._drawn(prompts, sampling)
         if of != "tuned":
             self._known[of] = drawn
+        return drawn
+
+    def _drawn(self, prompts: Sequence[Ids], sampling: Sampling) -> list[list[Any]]:
+        """Replies to all prompts, some at a time; each has the seed that it would have had otherwise."""
+        samples, seed = self._settings.evaluate_samples, sampling.seed or 0
+        pace = Pace("evaluate", len(prompts), self._progress)
+        drawn: list[list[Any]] = []
+        for start in range(0, len(prompts), AT_ONCE):
+            own = replace(sampling, seed=seed + start * samples)
+            drawn += map(list, self._sampler.rollout(prompts[start : start + AT_ONCE], samples, own))
+            pace.done(len(drawn))
         return drawn
 
 

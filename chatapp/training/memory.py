@@ -9,13 +9,16 @@ from typing import Any
 from chatapp.core.errors import TrainingError
 from chatapp.engine.gguf import GgufHeader
 from chatapp.training.data import RankingRow, SftRow, Side
-from chatapp.training.packing import tokens
+from chatapp.training.packing import MICRO, tokens
 from chatapp.training.plan import Stage
+from chatapp.training.recompute import LOGITS
 from chatapp.training.rollouts import guards_from, sample_length
 from chatapp.training.settings import Settings
 
 _PROGRAM = 700 * 2**20
 """Python, torch, transformers and peft themselves."""
+_MODEST = 3 * 2**30
+"""What a training may always take; more than half of what there is it takes only when it has to."""
 _FLOAT = 4
 
 
@@ -31,14 +34,17 @@ class Estimate:
     activations: int
     """What is kept for the backward pass of one batch."""
     logits: int
+    again: bool = False
+    """Whether layers are computed again for the backward pass (see `recompute`)."""
 
     @property
     def total(self) -> int:
         return self.program + self.weights + self.adapters + self.activations + self.logits
 
 
-def estimate(model: Any, *, places: int, learned: int, half: bool = True) -> Estimate:
-    """For a batch of `places` padded tokens of which `learned` get logits. `model`: a `peft.PeftModel`."""
+def estimate(model: Any, *, places: int, limit: int | None = None, half: bool = True) -> Estimate:
+    """For a batch of `places` padded tokens that may take `limit` bytes (None asks the machine what is free):
+    layers are computed again where all that they compute would take too much. `model`: a `peft.PeftModel`."""
     config = model.config.get_text_config()
     shape = _Shape(
         base=sum(each.numel() for name, each in model.named_parameters() if "lora_" not in name),
@@ -49,11 +55,11 @@ def estimate(model: Any, *, places: int, learned: int, half: bool = True) -> Est
         heads=config.num_attention_heads,
         vocabulary=config.vocab_size,
     )
-    return _estimate(shape, places, learned, half)
+    return _comfortable(shape, places, half, limit)
 
 
 def estimate_from_file(
-    header: GgufHeader, *, places: int, learned: int, rank: int = 8, half: bool = True
+    header: GgufHeader, *, places: int, limit: int | None = None, rank: int = 8, half: bool = True
 ) -> Estimate:
     """The same before anything is loaded, from what the model's file says of itself."""
 
@@ -72,7 +78,7 @@ def estimate_from_file(
         heads=number("attention.head_count"),
         vocabulary=embedding[-1],
     )
-    return _estimate(shape, places, learned, half)
+    return _comfortable(shape, places, half, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +93,27 @@ class _Shape:
     vocabulary: int
 
 
-def _estimate(shape: _Shape, places: int, learned: int, half: bool) -> Estimate:
+def _comfortable(shape: _Shape, places: int, half: bool, limit: int | None) -> Estimate:
+    whole = _estimate(shape, places, half, again=False)
+    if whole.total <= max(_MODEST, (_free() if limit is None else limit) // 2):
+        return whole
+    return _estimate(shape, places, half, again=True)
+
+
+def _estimate(shape: _Shape, places: int, half: bool, again: bool) -> Estimate:
     # Of each layer: inputs of the norms, of q, k, v, o, of gate, up, down, and the LoRA's own copies of them.
-    kept = shape.layers * (14 * shape.width + 6 * shape.inner)
+    kept = 14 * shape.width + 6 * shape.inner
     # Attention of one row of up to 512 places, all heads, scores and weights.
-    attention = shape.layers * shape.heads * 2 * min(places, 512)
+    attention = shape.heads * 2 * min(places, 512)
+    layer = places * (kept + attention) * (3 if half else _FLOAT)
+    inputs = places * shape.width * _FLOAT
     return Estimate(
         program=_PROGRAM,
         weights=shape.base * (_FLOAT + (2 if half else 0)),
         adapters=shape.lora * _FLOAT * 4,
-        activations=places * (kept + attention) * (3 if half else _FLOAT),
-        logits=learned * shape.vocabulary * _FLOAT * 4,
+        activations=shape.layers * inputs + layer if again else shape.layers * layer,
+        logits=min(places * shape.vocabulary, LOGITS) * _FLOAT * 4,
+        again=again,
     )
 
 
@@ -105,13 +121,15 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: 
     """Places of the largest batch that a stage will put through the network; 0 where there is nothing to
     learn from. The samples of RLOO and PPO are taken to be as long as they may be; `mix` is the general
     dialogue."""
-    rows: list[RankingRow | SftRow] = [*side.rankings, *side.demonstrations]
-    if not rows:
+    if not side.rankings and not side.demonstrations:
         return 0
-    batches = [_longest(rows, max(settings.dpo.batch, settings.reward.batch))]
+    # DPO may have to stand in for the others.
+    batches = [
+        _longest(side.rankings, max(settings.dpo.batch, min(MICRO, settings.reward.batch))),
+        _longest(mix, MICRO),
+    ]
     if "sft" in stages:
-        edits = _longest(side.demonstrations, settings.sft.batch)
-        batches.append(edits + _longest(mix, round(settings.sft.mix * settings.sft.batch)))
+        batches.append(_longest([*side.demonstrations, *mix], MICRO))
     for stage, own, at_once in (
         ("rloo", settings.rloo, settings.rloo.micro),
         ("ppo", settings.ppo, settings.ppo.minibatch),
@@ -120,7 +138,6 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: 
             reply = sample_length(own.sampling, guards_from(side.rankings))
             prompts = sorted(map(len, side.prompts))[-at_once:]
             batches.append(sum(prompts) + len(prompts) * own.samples * reply)
-            batches.append(_longest(mix, own.mix_rows))
     return max(batches)
 
 
@@ -133,15 +150,19 @@ def _longest(rows: Sequence[RankingRow | SftRow], count: int) -> int:
 def require(expected: Estimate, limit: int | None) -> None:
     """Refuse before any work what would not fit. `limit` in bytes; None asks the machine what is free."""
     if limit is None:
-        import psutil
-
-        limit = psutil.virtual_memory().available
+        limit = _free()
     if expected.total > limit:
         raise TrainingError(
             f"this training needs about {expected.total / 2**30:.1f} GiB of memory and may take "
             f"{limit / 2**30:.1f} GiB",
             "free some memory, raise --max-memory, or train a smaller model",
         )
+
+
+def _free() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def peak() -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chatapp.training.data import RankingRow, SftRow
+from chatapp.training.recompute import in_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,8 +183,17 @@ def token_logprobs(
     predict one get logits."""
     if hidden is None:
         hidden = states(model, packed)
-    logits = token_logits(model, hidden[packed.sources]) / temperature
-    return logits.log_softmax(-1).gather(1, packed.targets[:, None]).squeeze(1)
+
+    def chosen(hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = token_logits(model, hidden) / temperature
+        return logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+
+    return in_parts(chosen, vocabulary(model), hidden[packed.sources], packed.targets)
+
+
+def vocabulary(model: Any) -> int:
+    """How many tokens `model` tells apart."""
+    return int(_plain(model).get_output_embeddings().weight.shape[0])
 
 
 def per_reply(values: Tensor, packed: Pack) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TextIO
@@ -28,6 +29,7 @@ Listener = Callable[[Progress], None]
 
 
 _TITLES = {
+    "mix": "general dialogue",
     "sft": "edits (SFT)",
     "reward": "reward model",
     "dpo": "preference (DPO)",
@@ -47,6 +49,18 @@ def title_of(stage: str) -> str:
 
 def silent(_: Progress) -> None:
     """A listener that does nothing."""
+
+
+class Pace:
+    """Tells of work without steps of an optimizer how far it is: `done(n)` of `steps`, and the time left."""
+
+    def __init__(self, stage: str, steps: int, progress: Listener) -> None:
+        self._stage, self._steps, self._progress = stage, steps, progress
+        self._begun = time.monotonic()
+
+    def done(self, step: int) -> None:
+        left = (time.monotonic() - self._begun) / max(step, 1) * (self._steps - step)
+        self._progress(Progress(self._stage, step, self._steps, left))
 
 
 def json_lines(stream: TextIO) -> Listener:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from chatapp.core.errors import TrainingError
 from chatapp.training.base import TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
-from chatapp.training.packing import pack, token_logprobs
+from chatapp.training.packing import MICRO, alike, pack, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
 
@@ -74,12 +74,12 @@ def train(
         if mix and settings.mix:
             batch += batches(mix, round(settings.mix * len(batch)) or 1, step, settings.seed + 1)
         tokens = sum(sum(row.mask[1:]) for row in batch)
-        total = 0.0
-        if own := loop.share(batch):
+        own, total = loop.share(batch), 0.0
+        for places in alike(own, MICRO):
             with half_precision(settings.half):
-                logprobs = token_logprobs(policy.model, pack(own))
+                logprobs = token_logprobs(policy.model, pack([own[at] for at in places]))
             loss = nll(logprobs) * (len(logprobs) / tokens)
             loop.backward(loss)
-            total = float(loss.detach())
+            total += float(loss.detach())
         loop.update({"loss": total})
     return loop

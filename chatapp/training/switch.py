@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 
@@ -13,21 +13,29 @@ def layers(model: Any) -> list[Any]:
     return [base.get_submodule(name) for name in model.base_model.targeted_module_names]
 
 
-@contextmanager
-def using(model: Any, adapter: str | None) -> Iterator[None]:
+def using(model: Any, adapter: str | None) -> AbstractContextManager[None]:
     """Within it every LoRA layer of `model` adds the adapter of that name, or none.
 
     Which parameters learn stays as it is. peft's own switches visit every module and every parameter of all
     adapters, which takes longer than a small model takes for a batch.
     """
-    switched = layers(model)
-    before = [(layer._disable_adapters, layer._active_adapter) for layer in switched]
-    for layer in switched:
-        layer._disable_adapters = adapter is None
-        if adapter is not None:
-            layer._active_adapter = [adapter]
+    return _set(
+        [(each, adapter is None, [adapter] if adapter else each._active_adapter) for each in layers(model)]
+    )
+
+
+def as_now(model: Any) -> AbstractContextManager[None]:
+    """A context within which the same adapters of `model` are on as at this call."""
+    return _set([(layer, layer._disable_adapters, layer._active_adapter) for layer in layers(model)])
+
+
+@contextmanager
+def _set(states: list[tuple[Any, bool, Any]]) -> Iterator[None]:
+    before = [(layer, layer._disable_adapters, layer._active_adapter) for layer, _, _ in states]
+    for layer, disabled, active in states:
+        layer._disable_adapters, layer._active_adapter = disabled, active
     try:
         yield
     finally:
-        for layer, (disabled, active) in zip(switched, before, strict=True):
+        for layer, disabled, active in before:
             layer._disable_adapters, layer._active_adapter = disabled, active

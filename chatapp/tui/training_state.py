@@ -121,6 +121,8 @@ class TrainingState:
     def ending(self) -> str:
         """How it ended, in one line for somebody who is chatting."""
         match self.phase:
+            case "stopped" if self.run is None:
+                return "The training was stopped before it had begun to learn."
             case "stopped":
                 return "The training was stopped; its checkpoint is kept.   ^T goes on with it"
             case "failed":

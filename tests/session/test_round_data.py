@@ -28,6 +28,7 @@ from chatapp.session.run_folder import RoundInput, RunFolder, read_dialogues
 from chatapp.store.database import open_store
 from chatapp.training.data import build, is_held_out, split_key
 from chatapp.training.freshness import age, freshness
+from chatapp.training.progress import Progress
 from tests.training.tiny import ByteEncoder
 
 PROMPT = (Turn("system", "Be brief."), Turn("user", "Tea?"))
@@ -168,6 +169,28 @@ def test_general_dialogue_in_two_forms(tmp_path: Path) -> None:
     file.write_text('{"text": "hi"}\n')
     with pytest.raises(TrainingError, match="holds no conversation"):
         read_dialogues(file)
+
+
+def test_what_another_base_says_itself_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, heard = TuningClient(tmp_path), list[Progress]()
+    try:
+        engine.load(ModelSpec(embedded_model(), "guide", threads=1))
+        first = round_data.mix_of(engine, "f" * 64, tmp_path, heard.append)
+        assert [each.step for each in heard] == [16, 32, 48, 64, 80] and {each.steps for each in heard} == {
+            80
+        }
+        assert heard[0].seconds_left is not None and heard[0].seconds_left > 0
+        whole = [each for side in first for each in side]
+        assert 20 < len(whole) <= 80 and all(reply.role == "assistant" for _, reply in whole)
+        with monkeypatch.context() as changed:
+            changed.setattr(engine, "rollout", None)
+            assert round_data.mix_of(engine, "f" * 64, tmp_path, heard.append) == first
+        assert len(heard) == 5
+        [file] = tmp_path.glob("dialogues-*")
+        file.write_text("nothing to be read\n")
+        assert round_data.mix_of(engine, "f" * 64, tmp_path) == first
+    finally:
+        engine.close()
 
 
 def test_what_does_not_fit_a_small_context_is_left_out(tmp_path: Path) -> None:

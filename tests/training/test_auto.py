@@ -9,7 +9,7 @@ import torch
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
-from chatapp.training import auto, data, rloo, run
+from chatapp.training import auto, data, examine, rloo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
 from chatapp.training.model import load_policy
@@ -123,6 +123,26 @@ def test_one_stage_alone(tmp_path: Path) -> None:
     assert (tmp_path / "dpo" / "checkpoint.pt").exists()
     assert not (tmp_path / "rloo").exists()
     assert outcome.steps > 0 and outcome.seconds > 0 and outcome.peak_memory > 0
+
+
+def test_held_out_prompts_are_answered_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(TorchSampler):
+        def rollout(self, prompts: Any, samples: int, sampling: Sampling) -> Any:
+            asked.append((len(prompts), samples, sampling.seed))
+            return super().rollout(prompts, samples, sampling)
+
+    asked: list[tuple[int, int, int | None]] = []
+    notes: list[Progress] = []
+    monkeypatch.setattr(examine, "AT_ONCE", 4)
+    training = trainer(tmp_path, notes)
+    training.sampler = training._examiner._sampler = Counting(3)
+    training.judge()
+    # Each prompt keeps the seed that it has where all are asked at once.
+    assert asked == [(4, 2, 77), (2, 2, 77 + 4 * 2)] * 2
+    assert [(each.step, each.steps) for each in notes if each.steps and each.stage == "evaluate"] == [
+        (4, 6),
+        (6, 6),
+    ] * 2
 
 
 def test_too_little_and_too_large_are_refused_before_any_work(tmp_path: Path) -> None:

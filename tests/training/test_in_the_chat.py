@@ -38,7 +38,7 @@ async def test_a_training_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: 
             await until(pilot, lambda: app.training.state.phase in ("planned", "failed"))
             assert app.training.state.planned == ["dpo"], app.training.state.problem
             await pilot.press("enter")
-            await until(pilot, lambda: app.training.state.stages and app.training.state.stages[0].step)
+            await until(pilot, lambda: any(s.stage == "dpo" and s.step for s in app.training.state.stages))
             await pilot.press("s")
             await until(pilot, lambda: not app.training.state.busy)
             stopped = app.training.state

@@ -10,6 +10,7 @@ from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
 from chatapp.training.data import Data
 from chatapp.training.memory import Estimate, largest_batch, peak, require
+from chatapp.training.packing import MICRO
 from chatapp.training.plan import plan
 from chatapp.training.settings import Settings
 from tests.training.tiny import ByteEncoder
@@ -112,14 +113,12 @@ def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
     room = settings.rloo.sampling.max_tokens
     assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * room
     assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * room
-    # General dialogue goes through by itself, or beside the edits.
-    mix = [data.SftRow((1,) * 512, (1,) * 512)] * 400
-    few = replace(settings, rloo=replace(settings.rloo, mix_rows=300))
-    assert largest_batch(side, few, ("rloo",), mix) == 300 * 512
-    assert largest_batch(side, replace(settings, sft=replace(settings.sft, batch=100)), ("sft",), mix) == (
-        100 * 512
-    )
-    assert 8 * prompts[-1] < places["dpo",] < places["rloo",]
+    # General dialogue and edits go through by themselves, few at a time.
+    mix = [data.SftRow((1,) * 4096, (1,) * 4096)] * 40
+    assert largest_batch(side, usual, ("dpo",), mix) == MICRO * 4096
+    edits = replace(side, demonstrations=mix)
+    assert largest_batch(edits, usual, ("sft",)) == MICRO * 4096 > largest_batch(edits, usual, ("dpo",))
+    assert MICRO * prompts[-1] < places["dpo",] < places["rloo",]
     assert largest_batch(rankings(0).train, settings, ("ppo",)) == 0
 
 

@@ -131,6 +131,21 @@ def test_a_model_that_leaves_cores_idle_is_sampled_on_them(
     assert [each.pid for each in begun] == [None] * engines, "they end with the round"
 
 
+def test_it_can_be_stopped_before_there_is_a_run(home: Path) -> None:
+    model, stop, heard = make_home(home, 12), Event(), list[Progress]()
+
+    def listen(event: Progress) -> None:
+        heard.append(event)
+        if event.stage == "mix":
+            stop.set()
+
+    with house(home) as made, Round(made, "dpo", model=str(model), limits=Limits(stop=stop)) as training:
+        with pytest.raises(Interrupted):
+            training.run(listen)
+        assert training.run_name is None and not list(made.paths.runs.glob("*"))
+    assert heard[-1].stage == "mix" and heard[-1].step < heard[-1].steps
+
+
 def test_a_reward_model_alone_changes_nothing_in_the_chat(home: Path) -> None:
     model = make_home(home, 12)
     result = one_round(home, model, "reward")

@@ -15,6 +15,7 @@ from chatapp.tui.screens.changes import ChangesScreen
 from chatapp.tui.screens.chat import ChatScreen
 from chatapp.tui.screens.quit import QuitScreen
 from chatapp.tui.screens.train import TrainScreen
+from chatapp.tui.training_state import TrainingState
 from chatapp.tui.widgets.status import StatusBar
 
 from .conftest import Chat, Open
@@ -416,3 +417,9 @@ async def test_the_header_has_room_for_the_stage_at_80_columns(open_chat: Open, 
         status = chat.screen.query_one(StatusBar)
         status.model, status.adapter = "SmolLM2-1.7B-Instruct-Q4_K_M", "r12"
         await chat.until(lambda: "▴r12 · training preference (DPO) 3/6" in chat.shown().splitlines()[0])
+
+
+def test_what_was_stopped_before_it_began_promises_no_checkpoint() -> None:
+    early, late = TrainingState("stopped"), TrainingState("stopped", run="20260102-030405")
+    assert "checkpoint" not in early.ending and "before it had begun" in early.ending
+    assert "its checkpoint is kept" in late.ending
