@@ -1,9 +1,10 @@
 """How much memory a DPO run takes, beside what it said beforehand.
 
     CHATAPP_TEST_DATA=DIR python -m tests.bench.training_memory
+    CHATAPP_TEST_DATA=DIR python -m tests.bench.training_memory --model FILE --max-memory 2.5GB
 
-Runs `chatapp train dpo` in a fresh process for each model: the embedded one, and a random llama of about 100M
-parameters that is made for this. One JSON line each.
+Runs `chatapp train dpo` in a fresh process for each model: without --model the embedded one, and a random llama of
+about 100M parameters that is made for this. One JSON line each.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ def made(path: Path) -> Path:
     return path
 
 
-def run(model: Path, file: Path, home: Path, steps: int) -> dict[str, Any]:
+def run(model: Path, file: Path, home: Path, steps: int, limit: str | None) -> dict[str, Any]:
     """What `chatapp train dpo` says beforehand of its memory, and what it took."""
     (home / "config").mkdir(parents=True, exist_ok=True)
     # Replies of a random model do not end by themselves, and are not what is measured here.
     (home / "config" / "config.toml").write_text("[sampling]\nmax_tokens = 8\n")
     environment = {**os.environ, "CHATAPP_HOME": str(home), "OMP_NUM_THREADS": "1"}
     arguments = ["dpo", "--model", str(model), "--data", str(file), "--max-steps", str(steps), "--json"]
+    arguments += ["--max-memory", limit] if limit else []
     done = subprocess.run(
         [sys.executable, "-m", "chatapp", "train", *arguments],
         capture_output=True,
@@ -51,6 +53,7 @@ def run(model: Path, file: Path, home: Path, steps: int) -> dict[str, Any]:
     return {
         "model": model.name,
         "bytes": model.stat().st_size,
+        "max_memory": limit,
         "steps": result["steps"],
         "estimate_gib": float(said[1]),
         "peak_gib": round(result["peak_memory_bytes"] / 2**30, 2),
@@ -66,14 +69,17 @@ def main() -> None:
     parser.add_argument("--rankings", type=int, default=60)
     parser.add_argument("--max-steps", type=int, default=6)
     parser.add_argument("--folder", type=Path, default=Path("bench-runs"))
+    parser.add_argument("--model", type=Path, action="append", help="a GGUF file; may be repeated")
+    parser.add_argument("--max-memory", metavar="SIZE")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.absolute()
     from chatapp.core.paths import embedded_model
 
     file = rankings_file(folder, options.rankings)
-    for model in (embedded_model(), made(folder / "random-100m.gguf")):
-        print(json.dumps(run(model, file, folder / f"home-{model.stem}", options.max_steps)), flush=True)
+    for model in options.model or (embedded_model(), made(folder / "random-100m.gguf")):
+        home = folder / f"home-{model.stem}"
+        print(json.dumps(run(model, file, home, options.max_steps, options.max_memory)), flush=True)
 
 
 if __name__ == "__main__":
