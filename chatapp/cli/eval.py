@@ -63,12 +63,13 @@ def evaluate(
       chatapp eval --adapter r2 --against r1 --suite behaviours
       chatapp eval --suite preferences --data en_trees.jsonl.gz --json
     """
+    from chatapp.cli.training_display import lines
     from chatapp.core.errors import TrainingError
     from chatapp.session.evaluating import SUITES, Evaluation
 
     reports: list[Report] = []
     with Evaluation(
-        house_of(ctx), adapter=adapter, against=against, files=data or (), model=model
+        house_of(ctx), adapter=adapter, against=against, files=data or (), model=model, progress=lines()
     ) as evaluation:
         for each in SUITES if suite == "all" else (suite,):
             try:

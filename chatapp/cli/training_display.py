@@ -1,4 +1,7 @@
-"""How `chatapp train` shows its progress on standard error: bars on a terminal, lines elsewhere."""
+"""How `chatapp train` shows its progress on standard error: bars on a terminal, lines elsewhere.
+
+`chatapp eval` has lines everywhere.
+"""
 
 from __future__ import annotations
 

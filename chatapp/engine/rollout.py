@@ -143,7 +143,10 @@ class Roller:
         stop: Sequence[str],
         progress: Callable[[float], None],
     ) -> list[list[Sample]]:
-        """`samples` replies to each prompt. Sample j of prompt i draws with the seed s + i * samples + j."""
+        """`samples` replies to each prompt. Sample j of prompt i draws with the seed s + i * samples + j.
+
+        `progress` is told after each batch which share of the replies is whole.
+        """
         self._context.clear()
         seed = sampling.seed or 0
         tables = _Tables(sampling.temperature) if _is_pure(sampling) else None
@@ -185,6 +188,7 @@ class Roller:
                     opening.append(group)
                 rows, ready = self._batch(prompts, lanes, opening)
                 self._decode(rows)
+                progress(len(finished) / (len(prompts) * samples))
                 if tables and (wanted := len(lanes) + len(ready)):
                     tables.update(self._context.logits(wanted))
                 running, lanes[:] = list(lanes), []

@@ -78,26 +78,28 @@ class Study:
         if self._scores is None:
             self._scores = self._context(self._cells, 1, outputs=outputs)
             self._scores.use_adapter(*self._adapter)
-        scores: list[RowScore] = []
-        for row in rows:
-            scores.append(scoring.logprobs(self._scores, row, outputs))
-            progress(len(scores) / len(rows))
-        return tuple(scores)
+        decoded = _share_of(rows, progress)
+        return tuple(scoring.logprobs(self._scores, row, outputs, decoded) for row in rows)
 
     def states(
-        self, rows: Sequence[Sequence[int]], adapter: Any, scale: float
+        self,
+        rows: Sequence[Sequence[int]],
+        adapter: Any,
+        scale: float,
+        progress: Callable[[float], None],
     ) -> tuple[tuple[float, ...], ...]:
         """The last token's hidden state of each row under `adapter`, which the chat need not use."""
         self._check(rows)
         if self._states is None:
             self._states = self._context(self._cells, _STATE_ROWS)
         self._states.use_adapter(adapter, scale)
+        decoded = _share_of(rows, progress)
         try:
             group = max(1, min(_STATE_ROWS, self._cells // max(map(len, rows)))) if rows else 1
             return tuple(
                 state
                 for start in range(0, len(rows), group)
-                for state in scoring.states(self._states, rows[start : start + group])
+                for state in scoring.states(self._states, rows[start : start + group], decoded)
             )
         finally:
             self._states.use_adapter(None, 1.0)
@@ -165,3 +167,15 @@ class Study:
                 raise EngineError("a row is empty or holds what is no token of this model")
             if len(row) >= self._n_ctx:
                 raise PromptTooLong(f"a row of {len(row)} tokens does not fit into {self._n_ctx}")
+
+
+def _share_of(rows: Sequence[Sequence[int]], progress: Callable[[float], None]) -> Callable[[int], None]:
+    """Takes how many tokens of `rows` were decoded, and says which share of them all that makes."""
+    done, total = 0, sum(map(len, rows))
+
+    def decoded(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        progress(done / total)
+
+    return decoded

@@ -52,6 +52,8 @@ _MATRIX_WORK = 4_000_000_000
 """Multiplications in one matrix product at most: llama.cpp looks for a cancel between two of them; this many
 take a slow core less than 200 ms."""
 _PROGRESS_STEP = 0.02
+_HEARTBEAT_SECONDS = 1.0
+"""How long progress that is no step forward is kept back: the parent ends a child that is silent."""
 
 
 class Inbox:
@@ -133,7 +135,7 @@ class Worker:
                 case messages.Logprobs(id, rows):
                     self.send(messages.LogprobsAnswer(id, self._loaded().logprobs(rows, self._progress(id))))
                 case messages.States(id, rows, adapter):
-                    self.send(messages.StatesAnswer(id, self._states(rows, adapter)))
+                    self.send(messages.StatesAnswer(id, self._states(id, rows, adapter)))
                 case messages.Rollout():
                     self.send(messages.RolloutAnswer(command.id, self._rollout(command)))
                 case messages.Generate(id, request):
@@ -193,12 +195,13 @@ class Worker:
         context.clear()
 
     def _progress(self, id: int) -> Callable[[float], None]:
-        last = -1.0
+        last, said = -1.0, time.monotonic()
 
         def report(fraction: float) -> None:
-            nonlocal last
-            if fraction - last >= _PROGRESS_STEP or fraction >= 1:
-                last = fraction
+            nonlocal last, said
+            now = time.monotonic()
+            if fraction - last >= _PROGRESS_STEP or fraction >= 1 or now - said >= _HEARTBEAT_SECONDS:
+                last, said = fraction, now
                 self.send(messages.Progress(id, float(fraction)))
 
         return report
@@ -258,12 +261,13 @@ class Worker:
         return Encoded(prompt.ids, prompt.mask)
 
     def _states(
-        self, rows: tuple[tuple[int, ...], ...], adapter: AdapterSpec | None
+        self, id: int, rows: tuple[tuple[int, ...], ...], adapter: AdapterSpec | None
     ) -> tuple[tuple[float, ...], ...]:
         study = self._loaded()
         assert self._model is not None
         pointer = None if adapter is None else self._model.adapter(adapter.path)
-        return study.states(rows, pointer, 1.0 if adapter is None else adapter.scale)
+        scale = 1.0 if adapter is None else adapter.scale
+        return study.states(rows, pointer, scale, self._progress(id))
 
     def _rollout(self, command: messages.Rollout) -> tuple[tuple[Sample, ...], ...]:
         study = self._loaded()

@@ -31,6 +31,8 @@ from chatapp.training.data import (
     conversation_rows,
 )
 from chatapp.training.evaluate import Figure
+from chatapp.training.examine import AT_ONCE
+from chatapp.training.progress import Listener, Pace, silent
 from chatapp.training.serve import ServedReward
 from chatapp.training.settings import Settings
 
@@ -76,8 +78,9 @@ class Evaluation:
         against: str = "base",
         files: Sequence[Path] = (),
         model: str | None = None,
+        progress: Listener = silent,
     ) -> None:
-        self._house = house
+        self._house, self._progress = house, progress
         self._groups: list[Group] | None = None
         self._notes: tuple[str, ...] = ()
         if files:
@@ -221,10 +224,18 @@ class Evaluation:
     def _drawn(
         self, side: AdapterSpec | None, prompts: Sequence[tuple[int, ...]]
     ) -> list[tuple[Sample, ...]]:
-        """Replies as the chat samples them."""
+        """Replies as the chat samples them, to some prompts at a time; each has the seed that it would have
+        had otherwise."""
         self._engine.set_adapter(side)
-        sampling = replace(self._house.sampling(self._spec), seed=77, max_tokens=96)
-        return list(self._engine.rollout(prompts, Settings().evaluate_samples, sampling))
+        samples, seed = Settings().evaluate_samples, 77
+        sampling = replace(self._house.sampling(self._spec), max_tokens=96)
+        pace = Pace("evaluate", len(prompts), self._progress)
+        drawn: list[tuple[Sample, ...]] = []
+        for start in range(0, len(prompts), AT_ONCE):
+            own = replace(sampling, seed=seed + start * samples)
+            drawn += self._engine.rollout(prompts[start : start + AT_ONCE], samples, own)
+            pace.done(len(drawn))
+        return drawn
 
     # Perplexity
 

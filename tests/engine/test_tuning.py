@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import pytest
 
 from chatapp.core.errors import EngineError, PromptTooLong
 from chatapp.core.types import Sampling, Turn
+from chatapp.engine import messages
 from chatapp.engine.base import AdapterSpec, ModelSpec, Request, gather
+from chatapp.engine.child import Child
 from chatapp.engine.rollout import _Tables
 from chatapp.engine.tuning import TuningClient
 from tests.engine.tiny_gguf import make_adapter, make_model
@@ -227,6 +229,35 @@ def test_progress_is_reported(client: TuningClient) -> None:
     seen: list[float] = []
     client.rollout([prompt(client, "hi")], 40, PURE, seen.append)
     assert seen == sorted(seen) and seen[-1] == 1.0 and len(seen) > 5
+
+
+def test_long_work_is_never_silent(
+    client: TuningClient, large: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[float] = []
+    receive = Child.receive
+
+    def recorded(child: Child, deadline: Callable[[float], float]) -> messages.Answer:
+        answer = receive(child, deadline)
+        if isinstance(answer, messages.Progress):
+            heard.append(answer.fraction)
+        return answer
+
+    monkeypatch.setattr(Child, "receive", recorded)
+    row = tuple(10 + at * at % 220 for at in range(1800))
+    for work in (client.logprobs, client.states):
+        heard.clear()
+        work([row])
+        assert len(heard) > 2 and heard == sorted(heard) and heard[-1] == 1
+    slow = TuningClient(cache)
+    try:
+        slow.load(ModelSpec(large, "large", threads=1))
+        heard.clear()
+        # One reply, which is not whole for seconds.
+        slow.rollout([row[:20]], 1, replace(PURE, max_tokens=300))
+    finally:
+        slow.close()
+    assert heard.count(0) > 1 and heard[-1] == 1
 
 
 def test_a_killed_child_comes_back_with_its_adapter(client: TuningClient, adapter: Path) -> None:

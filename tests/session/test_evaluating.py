@@ -22,6 +22,8 @@ from chatapp.session.run_folder import RoundInput, RunFolder
 from chatapp.session.wiring import House
 from chatapp.training import evaluate
 from chatapp.training.data import digest, is_held_out, split_key
+from chatapp.training.examine import AT_ONCE
+from chatapp.training.progress import Progress
 from chatapp.training.settings import Settings as TrainingSettings
 from tests.session.guide_adapters import register
 
@@ -92,7 +94,8 @@ def test_what_was_trained_on_is_left_out_of_a_file(house: House, tmp_path: Path)
 
 
 def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
-    with Evaluation(house, adapter="r1") as evaluation:
+    heard: list[Progress] = []
+    with Evaluation(house, adapter="r1", progress=heard.append) as evaluation:
         perplexity = evaluation.run("perplexity").figures["perplexity"]
         assert perplexity["ratio"].low > 1.5
         assert perplexity["adapter"].value / perplexity["against"].value == pytest.approx(
@@ -105,6 +108,9 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
                 figure = behaviours.figures[name][side]
                 assert figure.low <= figure.value <= figure.high and figure.n == asked
                 assert figure.low < figure.high
+        # Of both draws it is said how far they are.
+        steps = [(each.step, each.steps) for each in heard]
+        assert steps == [(done, asked) for _ in range(2) for done in range(AT_ONCE, asked + 1, AT_ONCE)]
         with pytest.raises(TrainingError, match="no held-out ranking"):
             evaluation.run("preferences")
 
