@@ -31,6 +31,7 @@ _PAD = "\u2003"
 """A space that no template writes: whether it is still there shows whether the template trims the text."""
 _OPEN, _CLOSE = "\ue0c1", "\ue0c2"
 _PLACEHOLDER = re.compile(f"({_PAD}?){_OPEN}(\\d+){_CLOSE}({_PAD}?)")
+_THOUGHT_END = "</think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,9 @@ class Prompter:
 
         Errors: `ModelError` when the template cannot take them in any form.
         """
+        # A template that drops what was thought over earlier replies finds no thoughts in a placeholder.
+        if _THOUGHT_END in self._template:
+            turns = _without_thoughts(turns)
         parts, shaped = self._shaped(turns, reply)
         ids, mask = self._tokens(parts, shaped)
         return Prompt(tuple(ids), tuple(mask), self._end, self._stop, notice=self.notice)
@@ -308,6 +312,16 @@ class Prompter:
             return ids, mask
         assert bos is not None
         return [bos, *ids[leading:]], [0, *mask[leading:]]
+
+
+def _without_thoughts(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """Each reply but one that stands last, from behind the end of its thoughts on."""
+    return [
+        replace(turn, text=turn.text.rpartition(_THOUGHT_END)[2].lstrip())
+        if turn.role == "assistant" and _THOUGHT_END in turn.text and at < len(turns) - 1
+        else turn
+        for at, turn in enumerate(turns)
+    ]
 
 
 def _fold_system(turns: Sequence[Turn]) -> Sequence[Turn]:

@@ -181,6 +181,24 @@ def test_a_last_turn_that_does_not_fit_is_refused(vocabulary: Vocabulary) -> Non
         Prompter(vocabulary, CHATML).fit((Turn("user", "hello"), Turn("user", "x" * 200)), 100)
 
 
+def test_old_thoughts_are_dropped_where_the_template_would_drop_them(vocabulary: Vocabulary) -> None:
+    template = CHATML.replace("message['content']", "message['content'].split('</think>')[-1] | trim")
+    thought = "<think>\nhm </think> no\n</think>\n\nyes"
+    turns = (Turn("user", "a </think> b"), Turn("assistant", thought), Turn("user", "c"))
+    prompter = Prompter(vocabulary, template)
+    shown = text_of(vocabulary, prompter.render(turns).ids)
+    assert shown == (
+        "<|im_start|>user\na </think> b<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n"
+        "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n"
+    )
+    # A reply that is learned or scored is whole, and one that was cut off while it thought stays as it is.
+    cut = (Turn("assistant", "<think>hm"), Turn("user", "d"), Turn("assistant", thought))
+    last = text_of(vocabulary, prompter.render((*turns, *cut), reply=False).ids)
+    assert last.count("yes") == 2 and last.count(thought) == 1 and "<think>hm<|im_end|>" in last
+    # Nothing is dropped for a template that knows no thoughts.
+    assert thought in text_of(vocabulary, Prompter(vocabulary, CHATML).render(turns).ids)
+
+
 def test_an_impossible_conversation_is_a_model_error(vocabulary: Vocabulary) -> None:
     picky = "{% if messages | length > 4 %}{{ raise_exception('too long') }}{% endif %}" + CHATML
     turns = [Turn(role, "x") for _ in range(3) for role in ("user", "assistant")]
