@@ -6,22 +6,29 @@ torch. All of it in the session's thread.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.core.errors import ModelError
+from chatapp.core.errors import ModelError, PromptTooLong
 from chatapp.core.types import Message, Ranking, Sampling
 from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.next import Candidate, doubt
 from chatapp.preferences.pairs import pairs as pairs_of
 from chatapp.session.alternatives import same_text
 from chatapp.session.updates import Finished, Removed, Replaced, Scored, Update
+from chatapp.training.base import Ids
 from chatapp.training.data import encode_reply
 from chatapp.training.serve import ServedReward
 
 if TYPE_CHECKING:
     from chatapp.session.session import Session
+
+
+_AGREEMENT_TOKENS = 3000
+"""What is scored at most where nobody asked for it: a message that follows waits for it."""
 
 
 class Scoring:
@@ -39,28 +46,34 @@ class Scoring:
     def score(self, prompt: int, texts: Sequence[str]) -> list[float]:
         """Of each of `texts` as a reply to the message `prompt`: an average reply has 0, one standard
         deviation is 1. Errors: `ModelError` without a reward model, `EngineError`."""
-        engine, file = self.require()
-        self._session.prepare()
-        turns = self._session.turns(prompt)
-        ids = engine.encode(turns).ids
-        replies = [encode_reply(engine, turns, ids, text) for text in texts]
-        return ServedReward(file).score(engine, ids, replies, self._session.adapter)
+        return self._scored(*self._encoded(prompt, texts))
 
     def agreement(self, ranking: Ranking) -> tuple[int, int] | None:
         """(pairs that the reward model orders as this ranking does, pairs in all); None where it has nothing
-        to say. Errors: `ModelError`, `EngineError`."""
+        to say, or would have to read for too long. Errors: `ModelError`, `EngineError`."""
         pairs = pairs_of(ranking)
         if not pairs or not self.available:
             return None
         replies = sorted({reply for pair in pairs for reply in pair})
         texts = [self._session.store.conversations.message(each).text for each in replies]
-        scores = dict(zip(replies, self.score(ranking.prompt, texts), strict=True))
+        ids, encoded = self._encoded(ranking.prompt, texts)
+        if sum(len(ids) + len(each) for each in encoded) > _AGREEMENT_TOKENS:
+            return None
+        scores = dict(zip(replies, self._scored(ids, encoded), strict=True))
         return sum(scores[better] > scores[worse] for better, worse in pairs), len(pairs)
 
     def best_of(self, prompt: int, n: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
         """Write `n` replies to `prompt`, make the one with the best score the active one, keep the others
-        beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`."""
-        self.require()
+        beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`; `PromptTooLong` before
+        anything is written."""
+        from chatapp.session.round_data import longest
+
+        engine, _ = self.require()
+        tokens = len(self._encoded(prompt, ())[0])
+        if tokens >= (most := longest(engine)):
+            raise PromptTooLong(
+                f"the message takes {tokens} tokens, and the reward model reads fewer than {most}"
+            )
         replies: dict[int, Message] = {}
         for update in self._session.alternatives(prompt, n, sampling=sampling, alone=True):
             match update:
@@ -87,6 +100,34 @@ class Scoring:
         nothing to order. Errors: `ModelError`, `EngineError`."""
         texts = list({same_text(each): each for each in candidate.replies if each.strip()}.values())
         return doubt(self.score(candidate.prompt, texts)) if len(texts) > 1 else 0.0
+
+    def _encoded(self, prompt: int, texts: Sequence[str]) -> tuple[Ids, list[Ids]]:
+        """Ids of the message `prompt` and of each of `texts` as a reply to it, without as many of the oldest
+        turns as it takes for them to be no longer than what reward models learn from."""
+        from chatapp.session.round_data import longest
+
+        engine, _ = self.require()
+        self._session.prepare()
+        turns = self._session.turns(prompt)
+        head = 1 if turns[0].role == "system" else 0
+        starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
+
+        @cache
+        def encoded(start: int) -> tuple[Ids, list[Ids]]:
+            kept = [*turns[:head], *turns[start:]]
+            ids = engine.encode(kept).ids
+            return ids, [encode_reply(engine, kept, ids, text) for text in texts]
+
+        def fits(start: int) -> bool:
+            ids, replies = encoded(start)
+            return len(ids) + max(map(len, replies), default=1) <= longest(engine)
+
+        # The last message stays, whether it fits or not.
+        return encoded(starts[min(bisect_left(starts, True, key=fits), len(starts) - 1)])
+
+    def _scored(self, prompt: Ids, replies: Sequence[Ids]) -> list[float]:
+        engine, file = self.require()
+        return ServedReward(file).score(engine, prompt, replies, self._session.adapter)
 
     def require(self) -> tuple[TuningClient, Path]:
         """The engine and the file of the reward model. Errors: `ModelError` where there is none."""

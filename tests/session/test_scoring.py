@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from chatapp.cli.app import app
-from chatapp.core.errors import ModelError
+from chatapp.core.errors import ModelError, PromptTooLong
 from chatapp.core.paths import Paths
 from chatapp.core.settings import Settings
-from chatapp.core.types import Sampling
+from chatapp.core.types import Sampling, Turn
+from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.next import doubt
 from chatapp.session import adapters
 from chatapp.session.rank_queue import RankRequest, prompts_to_rank
+from chatapp.session.round_data import longest
 from chatapp.session.scoring import Scoring
 from chatapp.session.session import Session
 from chatapp.session.updates import Scored
@@ -71,6 +74,50 @@ def test_it_agrees_with_rankings_or_not(house: House, session: Session) -> None:
     assert scoring.agreement(session.rank(prompt, (one, two), (), all_bad=True)) is None
     adapters.switch(house, session, None)
     assert scoring.agreement(longest_first) is None
+
+
+def test_a_long_conversation_is_read_as_far_as_was_learned_from(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[tuple[int, ...]] = []
+    logprobs = TuningClient.logprobs
+
+    def recorded(engine: TuningClient, asked: Sequence[tuple[int, ...]]) -> Any:
+        rows.extend(asked)
+        return logprobs(engine, asked)
+
+    monkeypatch.setattr(TuningClient, "logprobs", recorded)
+    scoring = Scoring(session, house.paths.adapters)
+    session.prepare()
+    engine = house.engine()
+    assert isinstance(engine, TuningClient)
+    most = longest(engine)
+    for _ in range(6):
+        answered(session, "Tell me more of it. " * (most // 50), "There is a lot to tell. " * (most // 50))
+    prompt, replies = answered(session, "And now?", *("Well, yes, now. " * n for n in range(1, 4)))
+    ranking = session.rank(prompt, replies, tuple((each,) for each in reversed(replies)))
+    assert scoring.agreement(ranking) == (3, 3)
+    # As many of the newest turns as fit beside the longest reply.
+    turns, longest_reply = session.turns(prompt), Turn("assistant", "Well, yes, now. " * 3)
+    at = next(
+        at for at in range(0, len(turns), 2) if len(engine.encode([*turns[at:], longest_reply]).ids) <= most
+    )
+    ids = engine.encode(turns[at:]).ids
+    assert 0 < at < len(turns) - 1
+    assert len(rows) == 3 and all(row[: len(ids)] == ids and len(row) <= most for row in rows)
+    # What would take too long is left undone where nobody asked for it.
+    rows.clear()
+    prompt, replies = answered(session, "Go on.", *(f"{n}. " + "It is so. " * 100 for n in range(9)))
+    assert scoring.agreement(session.rank(prompt, replies, tuple((each,) for each in replies))) is None
+    assert not rows
+
+
+def test_the_best_of_none_where_the_message_is_too_long_to_be_scored(house: House, session: Session) -> None:
+    session.prepare()
+    prompt = session.begin("Please tell me all of it. " * (longest(session.engine) // 5))
+    with pytest.raises(PromptTooLong, match="reward model"):
+        list(Scoring(session, house.paths.adapters).best_of(prompt.id, 2))
+    assert not session.store.conversations.children(prompt.conversation, prompt.id)
 
 
 def test_the_best_of_several_is_shown_and_the_others_are_kept(house: House, session: Session) -> None:
