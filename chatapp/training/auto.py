@@ -170,9 +170,11 @@ class Trainer:
             yield "sft"
 
     def _may_lead(self) -> bool:
-        """Whether reward models agree with rankings that they have not seen better than chance."""
-        if guards_from(self.material.data.train.rankings).shortest > LONGEST:
-            self._note("reward", f"replies are too long to practise on: all but a few over {LONGEST} tokens")
+        """Whether samples may be as long as what was ranked (else a policy learns to be brief), and reward
+        models agree with rankings that they have not seen better than chance."""
+        if guards_from(self.material.data.train.rankings, 0.1).longest > LONGEST:
+            long = f"more than a tenth of those ranked are over {LONGEST} tokens"
+            self._note("reward", f"replies are too long to practise on: {long}")
             return False
         crossed = self._examiner.crossed(self.leaders())
         if crossed.n:

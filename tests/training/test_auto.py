@@ -117,6 +117,27 @@ def test_what_is_accepted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.mark.parametrize(("count", "tries"), [(6, ["rloo", "dpo"]), (18, ["dpo"])])
+def test_long_replies_are_learned_from_directly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, tries: list[str]
+) -> None:
+    """Samples may be as long as nearly all that was ranked, or none are drawn."""
+    verdicts(monkeypatch, *[False] * 2, lost=False)
+    monkeypatch.setattr(auto, "LONGEST", 12)
+    groups = [group(f"w{n}") for n in range(60)]
+    # Most replies of a group are under 12 tokens.
+    longer = [each for each in groups if not data.is_held_out(data.split_key(each.prompt))][:count]
+    for each in longer:
+        best = replace(each.replies[1], text="the long way round?")
+        groups[groups.index(each)] = replace(each, replies=(each.replies[0], best, *each.replies[2:]))
+    notes: list[Progress] = []
+    own = trainer(tmp_path, notes)
+    own.material.data = data.build(groups, ByteEncoder())
+    assert [name for name, _ in own.run().tried] == tries
+    said = " ".join(each.note for each in notes)
+    assert ("more than a tenth of those ranked are over 12 tokens" in said) == (tries == ["dpo"])
+
+
 def test_one_stage_alone(tmp_path: Path) -> None:
     own = trainer(tmp_path, [])
     outcome = own.run("dpo")
