@@ -28,7 +28,7 @@ from chatapp.training.memory import estimate, largest_batch, peak, require
 from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.recompute import recompute_layers
-from chatapp.training.rollouts import LONGEST, guards_from, sample_length
+from chatapp.training.rollouts import LONGEST, guards_from, sample_length, stop_kl
 from chatapp.training.run import Interrupted, Limits
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import copied, part_of_the_way, restore, scale
@@ -257,7 +257,11 @@ class Trainer:
         train = self.material.data.train
         leaders, guards = self.leaders(), guards_from(train.rankings)
         room = sample_length(settings.sampling, guards)
-        settings = replace(settings, sampling=replace(settings.sampling, max_tokens=room))
+        settings = replace(
+            settings,
+            sampling=replace(settings.sampling, max_tokens=room),
+            stop_kl=stop_kl(settings.stop_kl, train.rankings),
+        )
         folder = self.folder / recipe.__name__.rsplit(".", 1)[-1]
         with self._clock():
             self._count(

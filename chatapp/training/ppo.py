@@ -84,6 +84,7 @@ class PpoSettings:
     ending: float = 1.0
     """Weight of the loss on ending too early."""
     stop_kl: float = 2.5
+    """Nats a reply; `rollouts.stop_kl` allows long replies more."""
     sampling: Sampling = UNFILTERED
     seed: int = 0
     half: bool = True

@@ -61,7 +61,7 @@ class RlooSettings:
     beta: float = 0.1
     clip: float = 2.0
     stop_kl: float = 2.5
-    """Nats a reply."""
+    """Nats a reply; `rollouts.stop_kl` allows long replies more."""
     ending: float = 30.0
     """Weight of the loss on ending too early: what such a reply costs, in deviations of the reward model."""
     mix: float = 1.0

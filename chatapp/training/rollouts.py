@@ -11,7 +11,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.evaluate import words
+from chatapp.training.evaluate import mean, words
 from chatapp.training.repetition import Price, repetition
 from chatapp.training.run import Loop
 
@@ -19,6 +19,8 @@ UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_pen
 """The policy as it is: only then is log p the probability that a sample was drawn with."""
 LONGEST = 256
 """Tokens of a sample at most, where people ranked longer ones than the recipe's own limit."""
+NATS = 0.1
+"""A token of the mean ranked reply may stray so far from the reference before the run stops."""
 
 
 class Scorer(Protocol):
@@ -63,6 +65,12 @@ def sample_length(sampling: Sampling, guards: Guards) -> int:
     """Tokens of a sample at most. One that is cut off is worth nothing, so there is room for what people
     ranked."""
     return max(sampling.max_tokens, min(guards.longest, LONGEST))
+
+
+def stop_kl(usual: float, rows: Sequence[RankingRow]) -> float:
+    """Nats a reply at which a run stops: `usual`, or more where the ranked replies are long. What a reply
+    strays is the sum over its tokens."""
+    return max(usual, NATS * mean([len(reply) for row in rows for reply in row.replies]))
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
-from chatapp.training import auto, data, examine, rloo, run
+from chatapp.training import auto, data, examine, ppo, rloo, run
 from chatapp.training.data import Data, SftRow
 from chatapp.training.gate import Verdict
 from chatapp.training.model import load_policy
@@ -136,6 +137,28 @@ def test_long_replies_are_learned_from_directly(
     assert [name for name, _ in own.run().tried] == tries
     said = " ".join(each.note for each in notes)
     assert ("more than a tenth of those ranked are over 12 tokens" in said) == (tries == ["dpo"])
+
+
+@pytest.mark.parametrize("name", ["rloo", "ppo"])
+def test_long_replies_may_stray_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A tenth of a nat a token; where replies are short, what the recipe has."""
+    recipe, settings = (rloo, rloo.RlooSettings()) if name == "rloo" else (ppo, ppo.PpoSettings())
+    begun: list[Any] = []
+
+    def train(*given: Any, **_: Any) -> Any:
+        begun.append(given[5])
+        return SimpleNamespace(folder=given[4], step=0)
+
+    monkeypatch.setattr(recipe, "train", train)
+    own = trainer(tmp_path, [])
+    own._on_policy(recipe, settings)
+    rows = own.material.data.train.rankings
+    own.material.data.train.rankings = [
+        replace(row, replies=tuple(reply[:1] * (20 + 20 * n) for n, reply in enumerate(row.replies)))
+        for row in rows
+    ]
+    own._on_policy(recipe, settings)
+    assert [each.stop_kl for each in begun] == [settings.stop_kl, pytest.approx(0.1 * 50)]
 
 
 def test_one_stage_alone(tmp_path: Path) -> None:
