@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from chatapp.training.data import (
     split_key,
 )
 from chatapp.training.freshness import freshness
-from chatapp.training.progress import Listener, Pace, silent
+from chatapp.training.progress import Listener, Pace, Progress, silent
 from chatapp.training.rollouts import UNFILTERED
 from chatapp.training.settings import Material
 
@@ -45,7 +46,13 @@ SAMPLED = 80
 """Replies of its own that stand for a base that comes without dialogue."""
 _AT_ONCE = 16
 """Of those, drawn before it is said how far it is."""
-_SAMPLING = replace(UNFILTERED, seed=1)
+_TOO_FEW = 20
+"""Of those that came to an end: fewer are not remembered."""
+_FEW = 50
+"""Fewer than so many are parted so that a fifth of them is left for the perplexity."""
+_SAMPLING = replace(UNFILTERED, top_p=0.95, max_tokens=256, seed=1)
+"""A base that is not small says unlikely things where nothing is filtered, and ends most replies later than
+the recipes' samples."""
 
 
 def groups_of(files: Sequence[Path]) -> tuple[list[Group], tuple[str, ...]]:
@@ -90,13 +97,18 @@ def unranked_prompts(store: Store, groups: Iterable[Group]) -> list[Dialogue]:
 
 def is_untouched(dialogue: Dialogue) -> bool:
     """The same answer for ever."""
-    return int(sha256(repr(dialogue).encode("utf-8", "replace")).hexdigest()[:8], 16) % UNTOUCHED == 0
+    return _lot(dialogue) == 0
 
 
-def parted(dialogues: Sequence[Dialogue]) -> tuple[list[Dialogue], list[Dialogue]]:
-    """(to mix in, never trained on)."""
-    mix = [each for each in dialogues if not is_untouched(each)]
-    return mix, [each for each in dialogues if is_untouched(each)]
+def _lot(dialogue: Dialogue) -> int:
+    return int(sha256(repr(dialogue).encode("utf-8", "replace")).hexdigest()[:8], 16) % UNTOUCHED
+
+
+def parted(dialogues: Sequence[Dialogue], least: int = 0) -> tuple[list[Dialogue], list[Dialogue]]:
+    """(to mix in, never trained on), at least `least` of them the latter."""
+    untouched = {*filter(is_untouched, dialogues), *sorted(dialogues, key=_lot)[:least]}
+    mix = [each for each in dialogues if each not in untouched]
+    return mix, [each for each in dialogues if each in untouched]
 
 
 def own_dialogues(
@@ -126,13 +138,17 @@ def _remembered(
     engine: TuningClient, base: str, cache: Path, dialogues: Sequence[Dialogue], progress: Listener
 ) -> list[Dialogue]:
     """`own_dialogues` of the base with the digest `base`, which are the same each time."""
-    openings = sha256(repr(dialogues).encode("utf-8", "replace")).hexdigest()
-    file = cache / f"dialogues-{base[:16]}-{openings[:8]}.jsonl"
+    asked = sha256(repr((_SAMPLING, dialogues)).encode("utf-8", "replace")).hexdigest()
+    file = cache / f"dialogues-{base[:16]}-{asked[:8]}.jsonl"
     with suppress(ChatappError):
         if file.exists():
             return read_dialogues(file)
     found = own_dialogues(engine, dialogues, progress)
-    write_dialogues(file, found)
+    if len(found) < _TOO_FEW:
+        note = f"only {len(found)} replies of the model's own came to an end: that it forgets may not be seen"
+        progress(Progress("mix", 0, 0, note=note))
+    else:
+        write_dialogues(file, found)
     return found
 
 
@@ -152,6 +168,7 @@ def mix_of(
     dialogues = read_dialogues(replay_dialogues())
     if base != digest_of(embedded_model(), cache):
         dialogues = _remembered(engine, base, cache, dialogues, progress)
+        return parted(dialogues, ceil(len(dialogues) / 5) if len(dialogues) < _FEW else 0)
     return parted(dialogues)
 
 

@@ -193,6 +193,43 @@ def test_what_another_base_says_itself_is_drawn_once(tmp_path: Path, monkeypatch
         engine.close()
 
 
+def test_a_base_that_says_little_is_asked_again(tmp_path: Path) -> None:
+    class Brief:
+        """Ends `whole` of its replies."""
+
+        def __init__(self, whole: int) -> None:
+            self.whole, self.asked, self.info = whole, list[Sampling](), None
+
+        encode = staticmethod(ByteEncoder().encode)
+
+        def rollout(self, prompts: Any, samples: int, sampling: Sampling) -> Any:
+            self.asked.append(sampling)
+            self.whole -= len(prompts)
+            ends = [self.whole + at >= 0 for at in range(len(prompts))]
+            return [[SimpleNamespace(text="So.", finish_reason="stop" if own else "length")] for own in ends]
+
+    def mix_of(whole: int, base: str) -> tuple[list[Any], list[Any], list[str]]:
+        brief: Any = Brief(whole)
+        heard: list[Progress] = []
+        found = round_data.mix_of(brief, base, tmp_path, heard.append)
+        assert all(
+            (each.max_tokens, each.temperature, each.top_p) == (256, 1.0, 0.95) for each in brief.asked
+        )
+        return *found, [each.note for each in heard if each.note]
+
+    mix, untouched, notes = mix_of(9, "a" * 64)
+    assert (len(mix), len(untouched)) == (7, 2)
+    assert notes == ["only 9 replies of the model's own came to an end: that it forgets may not be seen"]
+    assert not list(tmp_path.glob("dialogues-*"))
+    # Enough to remember, few enough to leave more of them alone.
+    mix, untouched, notes = mix_of(40, "a" * 64)
+    assert (len(mix) + len(untouched), notes) == (40, []) and len(untouched) >= 8
+    assert set(filter(is_untouched, [*mix, *untouched])) <= set(untouched)
+    assert mix_of(0, "a" * 64) == (mix, untouched, [])
+    mix, untouched, _ = mix_of(80, "b" * 64)
+    assert (len(mix) + len(untouched)) == 80 and all(map(is_untouched, untouched))
+
+
 def test_what_does_not_fit_a_small_context_is_left_out(tmp_path: Path) -> None:
     def said(words: int, reply: str | None) -> tuple[Turn, ...]:
         asked = (Turn("user", f"{words}: " + "tea and cake " * (words // 3)),)
