@@ -18,6 +18,7 @@ from chatapp.engine.base import AdapterSpec, Sample
 from chatapp.preferences.wins import wilson
 from chatapp.session.learned_from import unlearned
 from chatapp.session.round_data import groups_of, longest, mix_of, openings, unranked_prompts
+from chatapp.session.round_request import examined
 from chatapp.session.round_result import json_safe
 from chatapp.session.run_folder import Dialogue
 from chatapp.training import evaluate
@@ -209,7 +210,7 @@ class Evaluation:
         return self._report("behaviours", len(prompts), "prompts", figures)
 
     def _prompts(self) -> list[tuple[int, ...]]:
-        settings, data = Settings(), self._own()
+        data = self._own()
         unranked = unranked_prompts(self._house.store(), self._house.store().groups.list())
         mix, untouched = self._dialogues()
         limit = longest(self._engine)
@@ -219,7 +220,7 @@ class Evaluation:
             for each in (*own, *openings(conversation_rows([*untouched, *mix], self._engine, limit)))
             if len(each) < limit
         )
-        return list(found)[: settings.evaluate_prompts]
+        return list(found)[: self._settings.evaluate_prompts]
 
     def _drawn(
         self, side: AdapterSpec | None, prompts: Sequence[tuple[int, ...]]
@@ -227,15 +228,20 @@ class Evaluation:
         """Replies as the chat samples them, to some prompts at a time; each has the seed that it would have
         had otherwise."""
         self._engine.set_adapter(side)
-        samples, seed = Settings().evaluate_samples, 77
-        sampling = replace(self._house.sampling(self._spec), max_tokens=96)
+        settings, drawn = self._settings, list[tuple[Sample, ...]]()
+        samples = settings.evaluate_samples
         pace = Pace("evaluate", len(prompts), self._progress)
-        drawn: list[tuple[Sample, ...]] = []
         for start in range(0, len(prompts), AT_ONCE):
-            own = replace(sampling, seed=seed + start * samples)
+            own = replace(settings.chat, seed=77 + start * samples)
             drawn += self._engine.rollout(prompts[start : start + AT_ONCE], samples, own)
             pace.done(len(drawn))
         return drawn
+
+    @property
+    def _settings(self) -> Settings:
+        """How long replies are looked at, and how many."""
+        sampling = self._house.sampling(self._spec)
+        return examined(Settings(chat=sampling), self._own(), sampling.max_tokens)
 
     # Perplexity
 

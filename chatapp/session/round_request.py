@@ -11,14 +11,20 @@ from chatapp import __version__
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.engine.base import AdapterSpec
+from chatapp.training.data import Data
 from chatapp.training.plan import Stage
+from chatapp.training.rollouts import guards_from
 from chatapp.training.settings import Settings
 
 Method = Literal["auto", "sft", "reward", "dpo", "rloo", "ppo"]
 Made = TypeVar("Made")
 _STAGES = ("sft", "reward", "dpo", "rloo", "ppo")
 _LONGEST = 96
-"""Tokens of a reply that is judged, at most."""
+"""Tokens of a reply that is judged, at most, where people ranked none that are longer."""
+_LONGER = 1.2
+"""Longer than what was ranked: so much is room for a policy that writes more."""
+_FEWEST_PROMPTS, _FEWEST_SAMPLES = 48, 2
+"""To judge by, however long the replies are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,21 @@ def settings_for(
     if start is not None:
         settings = replace(settings, start=start.name)
     return replace(settings, **{name: replace(getattr(settings, name), seed=seed) for name in _STAGES})
+
+
+def examined(settings: Settings, data: Data, most: int) -> Settings:
+    """`settings` with judged replies as long as the ranked ones in `data`, `most` tokens at most. Of longer
+    ones there are fewer, first to each prompt, then prompts, so that together they take no more tokens while
+    enough are left to judge by."""
+    rows = [*data.train.rankings, *data.held_out.rankings]
+    ranked = int(_LONGER * guards_from(rows).longest) if rows else 0
+    longest = min(max(_LONGEST, ranked), most)
+    prompts, samples = settings.evaluate_prompts, settings.evaluate_samples
+    budget = prompts * samples * _LONGEST // longest
+    samples = min(samples, max(_FEWEST_SAMPLES, budget // prompts))
+    prompts = min(prompts, max(_FEWEST_PROMPTS, budget // samples))
+    chat = replace(settings.chat, max_tokens=longest)
+    return replace(settings, chat=chat, evaluate_prompts=prompts, evaluate_samples=samples)
 
 
 def made_from(example: Made, values: Mapping[str, Any]) -> Made:

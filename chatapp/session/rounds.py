@@ -19,7 +19,7 @@ from chatapp.engine.base import AdapterSpec, ModelInfo, ModelSpec
 from chatapp.engine.gguf import read_header
 from chatapp.engine.threads import cores
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
-from chatapp.session.round_request import Method, RoundRequest, settings_for
+from chatapp.session.round_request import Method, RoundRequest, examined, settings_for
 from chatapp.session.round_result import RoundResult
 from chatapp.session.round_work import Work
 from chatapp.session.run_folder import RoundInput, RunFolder
@@ -124,6 +124,10 @@ class Round:
                 lineage = self._lineage(self._request.start, info.sha256)
                 self._request = replace(self._request, base_sha256=info.sha256, lineage=lineage)
             self._data = data_of(self._given, self.engine, self._request.lineage)
+            if self._folder is None:
+                most = self._house.sampling(self._spec).max_tokens
+                settings = examined(self._request.settings, self._data, most)
+                self._request = replace(self._request, settings=settings)
             self._request = replace(self._request, data_sha256=self._data.sha256)
         return self._data
 

@@ -91,6 +91,24 @@ def test_what_is_told_in_passing_is_asked_for_slot_by_slot() -> None:
             assert all(f" {{{slot}}}" in say for say in says), says
 
 
+def test_what_was_told_in_passing_changes_in_its_own_words() -> None:
+    made = Generator(16).passing
+    changing = [item for item in made.items if "change" in item]
+    assert len(changing) > 50
+    for item in changing:
+        assert len(item["slots"]) == 1
+        assert all("{n}" in text for text in item["change"]), item["change"]
+    ways = {text for item in changing for text in item["change"] if "{" not in text.replace("{n}", "", 1)}
+    own = 0
+    for item in changing * 4:
+        turns, values = made.told(item)
+        (value,) = values.values()
+        said = turns[-2][1]
+        assert value.lower() in said.lower(), turns
+        own += len(turns) == 4 and said.replace(value, "{n}") in ways
+    assert own > 0.1 * 4 * len(changing)
+
+
 def test_who_writes_in_small_letters_is_answered_in_them() -> None:
     made = Generator(13).recall
     names = [

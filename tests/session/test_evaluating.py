@@ -6,7 +6,9 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from chatapp.core.errors import FormatError, TrainingError, UsageError
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
 from chatapp.core.types import Group, GroupReply, Sampling, Turn
+from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.formats import rankings
 from chatapp.preferences.formats.load import load
 from chatapp.session.evaluating import Evaluation
@@ -113,6 +116,31 @@ def test_what_was_forgotten_and_how_it_writes(house: House) -> None:
         assert steps == [(done, asked) for _ in range(2) for done in range(AT_ONCE, asked + 1, AT_ONCE)]
         with pytest.raises(TrainingError, match="no held-out ranking"):
             evaluation.run("preferences")
+
+
+def test_replies_are_drawn_as_long_as_what_was_ranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = find_paths({"CHATAPP_HOME": str(tmp_path)})
+    with House(paths, Settings(sampling=Sampling(max_tokens=400))) as house:
+        register(house, "r1")
+        long = " ".join(["It depends on the tea, and on the cup."] * 20)
+        replies = (GroupReply(long), GroupReply(long + " Or so."))
+        groups = [Group((Turn("user", f"Tea or {n}?"),), replies, ((0,), (1,))) for n in range(12)]
+        house.store().groups.add(groups, "Ranked", "chat")
+        asked: list[tuple[int, int, int]] = []
+
+        def rollout(own: TuningClient, prompts: Any, samples: int, sampling: Sampling) -> Any:
+            asked.append((len(prompts), samples, sampling.max_tokens))
+            return drawn(own, prompts, samples, replace(sampling, max_tokens=6))
+
+        drawn = TuningClient.rollout
+        monkeypatch.setattr(TuningClient, "rollout", rollout)
+        with Evaluation(house, adapter="r1") as evaluation:
+            assert evaluation.run("behaviours").n == asked[0][0]
+    [(prompts, samples, longest), other] = asked
+    assert (prompts, samples, longest) == other
+    assert 200 < longest <= 400 and samples == 2 and prompts <= 128
 
 
 def test_two_different_sides_are_needed(house: House) -> None:

@@ -23,7 +23,7 @@ from chatapp.session.round_data import (
     parted,
     unranked_prompts,
 )
-from chatapp.session.round_request import RoundRequest, settings_for
+from chatapp.session.round_request import RoundRequest, examined, settings_for
 from chatapp.session.run_folder import RoundInput, RunFolder, read_dialogues
 from chatapp.store.database import open_store
 from chatapp.training.data import build, is_held_out, split_key
@@ -158,6 +158,28 @@ def test_one_process_at_a_time_and_the_newest_unfinished_is_last(tmp_path: Path)
     assert not first.going_on
     with RunFolder.find(runs, first.name):
         pass
+
+
+def test_replies_are_judged_whole() -> None:
+    def judged(reply: int, most: int = 512) -> tuple[int, int, int]:
+        """(tokens, prompts, samples) where replies of so many tokens were ranked."""
+        replies = tuple(GroupReply(letter * (reply - 1)) for letter in "ab")
+        groups = [Group((Turn("user", f"question {n}"),), replies, ((0,), (1,))) for n in range(20)]
+        data = build(groups, ByteEncoder())
+        assert data.rankings == 20
+        found = examined(settings_for(1, Sampling(max_tokens=most), None, None), data, most)
+        return found.chat.max_tokens, found.evaluate_prompts, found.evaluate_samples
+
+    assert judged(30) == judged(80) == (96, 128, 5)
+    assert judged(30, most=50) == (50, 128, 5)
+    assert judged(100) == (120, 128, 4)
+    assert judged(150) == (180, 128, 2)
+    assert judged(300) == (360, 85, 2)
+    assert judged(300, most=200) == (200, 128, 2)
+    # However long they are: enough prompts to judge by.
+    assert judged(450, most=1000) == (540, 56, 2)
+    unranked = examined(settings_for(1, Sampling(max_tokens=500), None, None), build([], ByteEncoder()), 500)
+    assert (unranked.chat.max_tokens, unranked.evaluate_prompts, unranked.evaluate_samples) == (96, 128, 5)
 
 
 def test_general_dialogue_in_two_forms(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -88,6 +89,26 @@ def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatc
         with Round(made, resume=r2.run) as again:
             assert again.run().to_json() == second.to_json()
         assert len(made.store().adapters.list()) == 2
+
+
+def test_long_replies_are_judged_at_their_length(home: Path) -> None:
+    model = make_home(home, 0)
+    (home / "config" / "config.toml").write_text("[sampling]\nmax_tokens = 130\n")
+    longer = [
+        replace(each, replies=tuple(replace(own, text=f"{own.text} {'tea ' * 40}") for own in each.replies))
+        for each in groups(40)
+    ]
+    stop = Event()
+    stop.set()
+    with house(home) as made:
+        made.store().groups.add(longer, "Ranked", "chat")
+        with (
+            pytest.raises(Interrupted),
+            Round(made, model=str(model), mix=mix_file(home), limits=Limits(stop=stop)) as training,
+        ):
+            training.run()
+        asked = json.loads(next(made.paths.runs.glob("*/run.json")).read_text())["settings"]
+    assert asked["chat"]["max_tokens"] == 130 and asked["evaluate_samples"] == 3
 
 
 def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
