@@ -157,6 +157,9 @@ class GroupReply:
     thumb: Literal[-1, 0, 1] = 0
     adapter: str | None = None
     """Name of the adapter that the model wrote it with."""
+    finished: bool = field(default=True, repr=False)
+    """False where it was cut off. The digest of judgements, which is made of what is shown of this, leaves it
+    out: people said the same."""
 
 
 @dataclass(frozen=True, slots=True)

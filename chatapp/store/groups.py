@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Message, Provenance, Turn
+from chatapp.core.types import FinishReason, Group, GroupReply, Message, Provenance, Turn
 from chatapp.store.connection import Connection, storable
 from chatapp.store.conversations import Conversations
 from chatapp.store.rankings import Rankings
@@ -110,7 +110,7 @@ class Groups:
                 "assistant",
                 reply.text,
                 reply.origin,
-                finish_reason="stop" if reply.origin == "model" else None,
+                finish_reason=_finish_reason(reply),
                 provenance=provenance,
                 activate=False,
             ).id
@@ -136,8 +136,15 @@ class Groups:
         return ids[group.tiers[0][0]] if group.tiers else ids[0]
 
 
+def _finish_reason(reply: GroupReply) -> FinishReason | None:
+    if not reply.finished:
+        return "length"
+    return "stop" if reply.origin == "model" else None
+
+
 def _reply(message: Message) -> GroupReply:
-    made = message.provenance
+    made, reason = message.provenance, message.finish_reason
+    finished = reason == "stop" or (reason is None and message.origin != "model")
     if made is None:
-        return GroupReply(message.text, message.origin)
-    return GroupReply(message.text, message.origin, made.model, adapter=made.adapter)
+        return GroupReply(message.text, message.origin, finished=finished)
+    return GroupReply(message.text, message.origin, made.model, adapter=made.adapter, finished=finished)

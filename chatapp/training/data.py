@@ -27,12 +27,14 @@ class RankingRow:
     prompt: Ids
     """Up to and including the tokens that open the assistant's turn."""
     replies: tuple[Ids, ...]
-    """Each with the token that ends it."""
+    """Each with the token that ends it, save those that were cut off."""
     tiers: tuple[int, ...]
     """Place of each reply, 0 is best; equal places are ties."""
     key: str = ""
     """Conversations with equal keys are on the same side of the split."""
     weight: float = 1.0
+    unfinished: frozenset[Ids] = frozenset()
+    """Those of `replies` that were cut off."""
 
     def pairs(self) -> list[tuple[int, int]]:
         """(better, worse) indices into `replies`; nothing for ties."""
@@ -61,6 +63,7 @@ class ThumbRow:
     good: bool
     key: str = ""
     weight: float = 1.0
+    finished: bool = True
 
 
 @dataclass(slots=True)
@@ -173,6 +176,7 @@ def _from_thumbs(thumbs: Sequence[ThumbRow]) -> list[RankingRow]:
             [(each.reply, int(not each.good)) for each in own],
             own[0].key,
             max(each.weight for each in own),
+            (each.reply for each in own if not each.finished),
         )
         for prompt, own in by_prompt.items()
     )
@@ -199,7 +203,9 @@ def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids,
         prompt = tuple(encoder.encode(kept).ids)
         if len(prompt) >= limit:
             return None
-        replies = tuple(encode_reply(encoder, kept, prompt, each.text) for each in group.replies)
+        replies = tuple(
+            encode_reply(encoder, kept, prompt, each.text, each.finished) for each in group.replies
+        )
         return (prompt, replies) if len(prompt) + max(map(len, replies)) <= limit else None
 
     # Everything fits most of the time. The length falls with each turn that goes, so that bisection finds
@@ -228,13 +234,22 @@ def _earlier(turns: Sequence[Turn], ids_of: Callable[[tuple[Turn, ...]], Ids], l
     return found
 
 
-def encode_reply(encoder: Encoder, turns: Sequence[Turn], prompt: Sequence[int], text: str) -> Ids:
-    """The ids of an assistant's `text` after `turns`, whose ids are `prompt`, with the token that ends it."""
+def encode_reply(
+    encoder: Encoder, turns: Sequence[Turn], prompt: Sequence[int], text: str, finished: bool = True
+) -> Ids:
+    """The ids of an assistant's `text` after `turns`, whose ids are `prompt`, with the token that ends it
+    where it is `finished`."""
     whole = encoder.encode([*turns, Turn("assistant", text)])
     # Some templates open a reply with more (`<think>`) than they write around one that is there.
     same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt, whole.ids, strict=False))
     start = sum(1 for _ in same)
-    return tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
+    ids = tuple(token for token, own in zip(whole.ids[start:], whole.mask[start:], strict=True) if own)
+    if finished:
+        return ids
+    # What a reply without any text has is its ending.
+    ending = encode_reply(encoder, turns, prompt, "")
+    ends = takewhile(lambda pair: pair[0] == pair[1], zip(reversed(ids), reversed(ending), strict=False))
+    return ids[: len(ids) - sum(1 for _ in ends)]
 
 
 def _place(
@@ -244,7 +259,7 @@ def _place(
     side.prompts.append(prompt)
     for reply, ids in zip(group.replies, replies, strict=True):
         if reply.thumb:
-            side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key, weight))
+            side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key, weight, reply.finished))
     if group.demonstration is not None:
         own = replies[group.demonstration]
         side.demonstrations.append(SftRow(prompt + own, (0,) * len(prompt) + (1,) * len(own), key))
@@ -255,7 +270,9 @@ def _place(
         places = {place: int(place != group.demonstration) for place in range(len(replies))}
     if not places:
         return
-    row = distinct(prompt, [(replies[place], places[place]) for place in sorted(places)], key, weight)
+    cut_off = (replies[place] for place in places if not group.replies[place].finished)
+    ranked = [(replies[place], places[place]) for place in sorted(places)]
+    row = distinct(prompt, ranked, key, weight, cut_off)
     if row is None:
         data.undecided += 1
     else:
@@ -263,7 +280,11 @@ def _place(
 
 
 def distinct(
-    prompt: Ids, ranked: Sequence[tuple[Ids, int]], key: str = "", weight: float = 1.0
+    prompt: Ids,
+    ranked: Sequence[tuple[Ids, int]],
+    key: str = "",
+    weight: float = 1.0,
+    unfinished: Iterable[Ids] = (),
 ) -> RankingRow | None:
     """A row in which each reply stands once, at its best place; None when nothing is ordered any more."""
     best: dict[Ids, int] = {}
@@ -271,7 +292,7 @@ def distinct(
         best[ids] = min(tier, best.get(ids, tier))
     if len(set(best.values())) < 2:
         return None
-    return RankingRow(prompt, tuple(best), tuple(best.values()), key, weight)
+    return RankingRow(prompt, tuple(best), tuple(best.values()), key, weight, frozenset(unfinished))
 
 
 def conversation_rows(

@@ -55,8 +55,11 @@ class Guards:
 
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
-    """The lengths between which all but `share` of the ranked replies lie, at each end."""
-    lengths = sorted(len(reply) for row in rows for reply in row.replies)
+    """The lengths between which all but `share` of the ranked replies lie, at each end. Those that were cut
+    off say nothing of it."""
+    lengths = sorted(len(reply) for row in rows for reply in row.replies if reply not in row.unfinished)
+    if not lengths:
+        return Guards()
     at = int(share * len(lengths))
     return Guards(shortest=lengths[at], longest=lengths[-1 - at])
 

@@ -31,6 +31,7 @@ def groups(draw: st.DrawFn) -> Group:
                 st.sampled_from(["typed", "model", "edit", "import"]),
                 st.none() | TEXT,
                 st.sampled_from([-1, 0, 1]),
+                finished=st.booleans(),
             ),
             min_size=1,
             max_size=4,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chatapp.core.errors import UsageError
-from chatapp.core.types import Group, GroupReply, Provenance, Turn
+from chatapp.core.types import FinishReason, Group, GroupReply, Provenance, Turn
 from chatapp.preferences.formats.load import load
 from chatapp.store.database import Store
 from tests.store.conftest import answer, ask
@@ -85,6 +86,33 @@ def test_added_groups_become_one_readable_conversation(store: Store) -> None:
     ]
     assert out[2].replies == (GroupReply("mine", "edit"), GroupReply("worse"))
     assert out[3].replies == groups[2].replies
+
+
+def test_what_was_cut_off_is_no_finished_reply(store: Store) -> None:
+    prompt, (whole,) = ask(store)
+    made = Provenance("guide")
+    reasons: tuple[FinishReason, ...] = ("length", "cancelled", "interrupted")
+    cut_off = [
+        store.conversations.finish(
+            store.conversations.begin_reply(prompt.conversation, prompt.id, made).id, reason, reason, made
+        )
+        for reason in reasons
+    ]
+    edit = store.conversations.add(prompt.conversation, prompt.id, "assistant", "mine", "edit")
+    shown = [each.id for each in (whole, *cut_off, edit)]
+    store.rankings.add(prompt.id, shown, ((shown[0],), tuple(shown[1:])))
+    (group,) = store.groups.list()
+    assert [each.finished for each in group.replies] == [True, False, False, False, True]
+    typed = GroupReply("from a file", finished=False)
+    store.groups.add([replace(group, replies=(*group.replies, typed))], "Again", "import:x")
+    assert [each.finished for each in store.groups.list()[1].replies] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_all_or_nothing(store: Store) -> None:

@@ -148,6 +148,20 @@ def test_a_reply_is_whole_where_the_template_opens_it_with_more() -> None:
     assert texts(row) == ["Hello there", "No", "Hi"] and row.prompt[-3:] == (300, 301, 302)
 
 
+def test_a_reply_that_was_cut_off_has_no_ending() -> None:
+    own = tuple(GroupReply(text, thumb=1, finished=text != "and then") for text in ("No", "and then", "Hi"))
+    groups = [Group(PROMPT, own, ((0,), (1,), (2,))), Group(PROMPT, own[1:2], demonstration=0)]
+    groups += [Group(PROMPT, (GroupReply("so", thumb=-1, finished=False),))]
+    for encoder in (ByteEncoder(), Thinking()):
+        side = data.build(groups, encoder, share=0.0).train
+        endless = tuple(each + 3 for each in b"and then")
+        assert side.rankings[0].replies[1] == endless == side.demonstrations[0].ids[-len(endless) :]
+        assert [reply[-1] == END for reply in side.rankings[0].replies] == [True, False, True]
+        assert side.rankings[0].unfinished == {endless}
+        so = tuple(each + 3 for each in b"so")
+        assert side.rankings[-1].replies[-1] == so and side.rankings[-1].unfinished == {endless, so}
+
+
 def test_a_reply_without_tokens_is_left_out() -> None:
     class Endless(ByteEncoder):
         def encode(self, turns: Sequence[Turn]) -> TinyEncoded:

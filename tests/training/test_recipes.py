@@ -239,6 +239,11 @@ def test_guards() -> None:
     guards = rollouts.guards_from(rows, share=0.0)
     lengths = [len(reply) for row in rows for reply in row.replies]
     assert (guards.shortest, guards.longest) == (min(lengths), max(lengths))
+    # A reply that was cut off says nothing of how long replies are.
+    cut_off = [replace(row, replies=(*row.replies, (9,)), unfinished=frozenset({(9,)})) for row in rows]
+    assert rollouts.guards_from(cut_off, share=0.0) == guards
+    unknown = [replace(row, unfinished=frozenset(row.replies)) for row in rows]
+    assert rollouts.guards_from(unknown) == rollouts.Guards()
     sampler = TorchSampler()
     long = sampler._cut([9] * 12)
     short = sampler._cut([9, END])

@@ -23,6 +23,7 @@ def rows(groups: Iterable[Group]) -> Iterator[dict[str, Any]]:
                     "model": reply.model,
                     "thumb": reply.thumb,
                     "adapter": reply.adapter,
+                    "finished": reply.finished,
                 }
                 for reply in group.replies
             ],
@@ -74,16 +75,20 @@ def _reply(value: Any) -> GroupReply:
     reply = record(value, "a reply")
     origin, thumb = reply.get("origin", "import"), reply.get("thumb", 0)
     model, adapter = reply.get("model"), reply.get("adapter")
+    finished = reply.get("finished", True)
     if origin not in get_args(Origin):
         raise BadRow(f"a reply of origin {str(origin)[:40]!r}")
     if isinstance(thumb, bool) or thumb not in (-1, 0, 1):
         raise BadRow("a thumb is not -1, 0 or 1")
+    if not isinstance(finished, bool):
+        raise BadRow("finished is not true or false")
     return GroupReply(
         text(reply.get("text"), "the text of a reply"),
         origin,
         None if model is None else text(model, "the model of a reply"),
         thumb,
         None if adapter is None else text(adapter, "the adapter of a reply"),
+        finished,
     )
 
 
