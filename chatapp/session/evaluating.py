@@ -30,6 +30,7 @@ from chatapp.training.data import (
     ThumbRow,
     build,
     conversation_rows,
+    encode_prompt,
 )
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import AT_ONCE
@@ -214,7 +215,8 @@ class Evaluation:
         unranked = unranked_prompts(self._house.store(), self._house.store().groups.list())
         mix, untouched = self._dialogues()
         limit = longest(self._engine)
-        own = [*data.held_out.prompts, *(self._engine.encode(each).ids for each in unranked)]
+        asked = (encode_prompt(each, self._engine, limit) for each in unranked)
+        own = [*data.held_out.prompts, *(ids for ids in asked if ids is not None)]
         found = dict.fromkeys(
             each
             for each in (*own, *openings(conversation_rows([*untouched, *mix], self._engine, limit)))

@@ -26,6 +26,7 @@ from chatapp.training.data import (
     SftRow,
     build,
     conversation_rows,
+    encode_prompt,
     is_held_out,
     split_key,
 )
@@ -185,7 +186,7 @@ def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material
     trained = judged - held
     # A file of one's own dialogue may hold the very conversations that were judged.
     mix = [row for row in conversation_rows(given.mix, engine, limit) if row.key not in held]
-    own = [engine.encode(prompt).ids for prompt in given.prompts]
+    own = [ids for prompt in given.prompts if (ids := encode_prompt(prompt, engine, limit)) is not None]
     untouched = [row for row in conversation_rows(given.untouched, engine, limit) if row.key not in trained]
     prompts = [ids for ids in (*own, *openings(untouched)) if len(ids) < limit]
     return Material(data, mix, untouched, list(dict.fromkeys(prompts)))

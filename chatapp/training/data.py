@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import takewhile
@@ -14,8 +14,8 @@ from chatapp.core.types import Group, Turn
 from chatapp.preferences.pairs import group_pairs
 from chatapp.training.base import Encoder, Ids
 
-LONGEST_ROW = 512
-"""Tokens of a row at most."""
+LONGEST_ROW = 2048
+"""Tokens of a prompt with any one of its replies at most."""
 HELD_OUT = 0.4
 """Share of conversations whose judgements are never trained on."""
 
@@ -91,7 +91,12 @@ class Data:
     """Pairs of texts that were ordered both ways."""
     duplicates: int = 0
     """Groups that say the same of the same texts again; each is used once."""
+    limit: int = LONGEST_ROW
+    """Tokens that a prompt and a reply may have."""
     too_long: int = 0
+    """Groups of which too little fits to say what they said."""
+    cut: int = 0
+    """Replies that did not fit and were left out of groups that say something without them."""
     empty: int = 0
     """Groups with a reply of no tokens at all, of a model whose template does not end one."""
 
@@ -129,10 +134,11 @@ def build(
     share: float = HELD_OUT,
     weight: Callable[[Group], float] = lambda _: 1.0,
 ) -> Data:
-    """Encode `groups` and split them by conversation. Rows of more than `max_tokens` tokens lose old turns
-    first, then are left out (`too_long`). `weight` is how much a ranking counts."""
+    """Encode `groups` and split them by conversation. Where a prompt and a reply take more than `max_tokens`
+    tokens, old turns go first, then the reply (`cut`), then the group (`too_long`). `weight` is how much a
+    ranking counts."""
     groups = list(groups)
-    data = Data(Side(), Side(), digest(groups))
+    data = Data(Side(), Side(), digest(groups), limit=max_tokens)
     said: Counter[tuple[str, str, str]] = Counter()
     seen: set[str] = set()
     ids_of = cache(lambda turns: tuple(encoder.encode(turns).ids))
@@ -152,9 +158,10 @@ def build(
         if encoded is None:
             data.too_long += 1
             continue
-        if not all(encoded[1]):
+        if not all(encoded[1].values()):
             data.empty += 1
             continue
+        data.cut += len(group.replies) - len(encoded[1])
         _place(group, key, encoded, side, data, weight(group))
         earlier[id(side)] += _earlier(group.prompt, ids_of, max_tokens)
     data.contradictions = sum(1 for context, a, b in said if a < b and (context, b, a) in said)
@@ -191,35 +198,65 @@ def _said(group: Group) -> str:
     return repr((group.prompt, texts, order, group.all_bad, written))
 
 
-def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, tuple[Ids, ...]] | None:
-    """Ids of the prompt and of each reply, without as many of the oldest turns as it takes for the longest to
-    fit into `limit`; None where nothing is left."""
+def encode_prompt(turns: Sequence[Turn], encoder: Encoder, limit: int) -> Ids | None:
+    """Ids of a prompt to which nobody judged a reply, without as many of the oldest turns as it takes to be
+    shorter than `limit`."""
+    encoded = _encode(Group(tuple(turns), ()), encoder, limit)
+    return None if encoded is None else encoded[0]
+
+
+def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, dict[int, Ids]] | None:
+    """Ids of the prompt and of the replies by their places, without as many of the oldest turns as it takes
+    for the longest to fit into `limit`. A reply that does not fit even so is left out; None where
+    what is left does not say what the group said."""
     turns = group.prompt
     head = 1 if turns and turns[0].role == "system" else 0
     starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
 
-    def encoded(start: int) -> tuple[Ids, tuple[Ids, ...]] | None:
+    def encoded(start: int, places: Iterable[int]) -> tuple[Ids, dict[int, Ids]] | None:
+        """Those of the replies at `places` that fit; None where the prompt does not."""
         kept = (*turns[:head], *turns[start:])
         prompt = tuple(encoder.encode(kept).ids)
         if len(prompt) >= limit:
             return None
-        replies = tuple(
-            encode_reply(encoder, kept, prompt, each.text, each.finished) for each in group.replies
-        )
-        return (prompt, replies) if len(prompt) + max(map(len, replies)) <= limit else None
+        replies = {}
+        for place in places:
+            each = group.replies[place]
+            ids = encode_reply(encoder, kept, prompt, each.text, each.finished)
+            if len(prompt) + len(ids) <= limit:
+                replies[place] = ids
+        return prompt, replies
 
     # Everything fits most of the time. The length falls with each turn that goes, so that bisection finds
     # where it begins to.
-    if not starts or (found := encoded(starts[0])):
-        return found if starts else None
-    low, high = 1, len(starts) - 1
+    if not starts:
+        return None
+    every = range(len(group.replies))
+    found = encoded(starts[0], every)
+    if found is not None and len(found[1]) == len(every):
+        return found
+    found = encoded(starts[-1], every)
+    if found is None or not _says_it(group, found[1]):
+        return None
+    low, high = 0, len(starts) - 2
     while low <= high:
         middle = (low + high) // 2
-        if at_middle := encoded(starts[middle]):
+        at_middle = encoded(starts[middle], found[1])
+        if at_middle is not None and len(at_middle[1]) == len(found[1]):
             found, high = at_middle, middle - 1
         else:
             low = middle + 1
     return found
+
+
+def _says_it(group: Group, places: Collection[int]) -> bool:
+    """Whether the replies at `places` still say what all of `group` said."""
+    if group.demonstration is not None and group.demonstration in places:
+        return True
+    tiers = sum(any(place in places for place in tier) for tier in group.tiers)
+    if group.demonstration is not None or len(group.tiers) > 1:
+        return tiers > 1
+    return bool(places) or not group.replies
 
 
 def _earlier(turns: Sequence[Turn], ids_of: Callable[[tuple[Turn, ...]], Ids], limit: int) -> list[Ids]:
@@ -253,25 +290,26 @@ def encode_reply(
 
 
 def _place(
-    group: Group, key: str, encoded: tuple[Ids, tuple[Ids, ...]], side: Side, data: Data, weight: float
+    group: Group, key: str, encoded: tuple[Ids, dict[int, Ids]], side: Side, data: Data, weight: float
 ) -> None:
     prompt, replies = encoded
     side.prompts.append(prompt)
-    for reply, ids in zip(group.replies, replies, strict=True):
+    for place, ids in replies.items():
+        reply = group.replies[place]
         if reply.thumb:
             side.thumbs.append(ThumbRow(prompt, ids, reply.thumb > 0, key, weight, reply.finished))
-    if group.demonstration is not None:
+    if group.demonstration in replies:
         own = replies[group.demonstration]
         side.demonstrations.append(SftRow(prompt + own, (0,) * len(prompt) + (1,) * len(own), key))
     if group.all_bad:
         data.all_bad += 1
     places = {place: tier for tier, members in enumerate(group.tiers) for place in members}
     if group.demonstration is not None and not places:
-        places = {place: int(place != group.demonstration) for place in range(len(replies))}
-    if not places:
-        return
-    cut_off = (replies[place] for place in places if not group.replies[place].finished)
-    ranked = [(replies[place], places[place]) for place in sorted(places)]
+        places = {place: int(place != group.demonstration) for place in range(len(group.replies))}
+    ranked = [(replies[place], places[place]) for place in sorted(places) if place in replies]
+    if not ranked or len(ranked) == 1 < len(places):
+        return  # also an edit of which all that it replaced was left out
+    cut_off = (ids for place, ids in replies.items() if not group.replies[place].finished)
     row = distinct(prompt, ranked, key, weight, cut_off)
     if row is None:
         data.undecided += 1
@@ -292,7 +330,9 @@ def distinct(
         best[ids] = min(tier, best.get(ids, tier))
     if len(set(best.values())) < 2:
         return None
-    return RankingRow(prompt, tuple(best), tuple(best.values()), key, weight, frozenset(unfinished))
+    return RankingRow(
+        prompt, tuple(best), tuple(best.values()), key, weight, frozenset(unfinished) & best.keys()
+    )
 
 
 def conversation_rows(

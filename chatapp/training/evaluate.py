@@ -13,7 +13,7 @@ from typing import Any
 
 from chatapp.training.base import Sampled, TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.packing import pack, per_reply, token_logprobs
+from chatapp.training.packing import FORWARD, in_turn, pack, per_reply, token_logprobs
 
 DRAWS = 2000
 
@@ -180,8 +180,8 @@ def gains(
     import torch
 
     found: list[list[float]] = []
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
+    for places in in_turn(rows, batch, FORWARD):
+        part = [rows[at] for at in places]
         packed = pack(part)
         with torch.no_grad(), half_precision(half):
             own = per_reply(token_logprobs(policy.model, packed), packed)

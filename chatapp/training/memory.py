@@ -9,7 +9,7 @@ from typing import Any
 from chatapp.core.errors import TrainingError
 from chatapp.engine.gguf import GgufHeader
 from chatapp.training.data import RankingRow, SftRow, Side
-from chatapp.training.packing import MICRO, tokens
+from chatapp.training.packing import MICRO, PLACES, tokens
 from chatapp.training.plan import Stage
 from chatapp.training.recompute import LOGITS
 from chatapp.training.rollouts import guards_from, sample_length
@@ -125,7 +125,8 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: 
         return 0
     # DPO may have to stand in for the others.
     batches = [
-        _longest(side.rankings, max(settings.dpo.batch, min(MICRO, settings.reward.batch))),
+        _whole(side.rankings, settings.dpo.batch),
+        _longest(side.rankings, min(MICRO, settings.reward.batch)),
         _longest(mix, MICRO),
     ]
     if "sft" in stages:
@@ -141,10 +142,19 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: 
     return max(batches)
 
 
-def _longest(rows: Sequence[RankingRow | SftRow], count: int) -> int:
+def _whole(rows: Sequence[RankingRow | SftRow], count: int) -> int:
     """Places of the `count` longest of `rows` in one batch."""
-    longest = sorted(rows, key=lambda row: tokens([row]))[-count:] if count else []
+    longest = sorted(rows, key=lambda row: tokens([row]))[-count:]
     return tokens(longest) if longest else 0
+
+
+def _longest(rows: Sequence[RankingRow | SftRow], count: int) -> int:
+    """Places of the largest group of at most `count` that `packing.alike` may make of some of `rows`."""
+    widths = sorted(tokens([row]) for row in rows)
+    return max(
+        (width * min(count, at, max(1, PLACES // width)) for at, width in enumerate(widths, start=1)),
+        default=0,
+    )
 
 
 def require(expected: Estimate, limit: int | None) -> None:

@@ -23,6 +23,10 @@ MULTIPLE = 32
 """Rows are padded to multiples of this, so that only few shapes occur (each new shape costs memory)."""
 MICRO = 4
 """Rows of a batch that go through the network at once, those of like length: less of it is padding."""
+PLACES = 4096
+"""Places of a group of rows at most, padding with them, where one of its rows alone has fewer."""
+FORWARD = 4 * PLACES
+"""The same where no gradient is wanted: what a layer computes is gone after it."""
 
 
 @dataclass(slots=True)
@@ -112,11 +116,23 @@ def _length(row: RankingRow | SftRow) -> int:
     return len(row.prompt) + sum(map(len, row.replies))
 
 
-def alike(rows: Sequence[RankingRow | SftRow], size: int) -> list[list[int]]:
-    """The places of `rows` in groups of at most `size`, those of like length together: little of a group is
-    padding."""
+def alike(rows: Sequence[RankingRow | SftRow], size: int, places: int = PLACES) -> list[list[int]]:
+    """The numbers of `rows` in groups of at most `size`, those of like length together: little of a group is
+    padding. A group has at most `places` places, or one row."""
     order = sorted(range(len(rows)), key=lambda at: _length(rows[at]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    return [[order[at] for at in part] for part in in_turn([rows[at] for at in order], size, places)]
+
+
+def in_turn(rows: Sequence[RankingRow | SftRow], size: int, places: int = PLACES) -> list[list[int]]:
+    """As `alike`, in the order of `rows`."""
+    groups: list[list[int]] = []
+    for at in range(len(rows)):
+        last = groups[-1] if groups else []
+        if 0 < len(last) < size and tokens([rows[each] for each in (*last, at)]) <= places:
+            last.append(at)
+        else:
+            groups.append([at])
+    return groups
 
 
 def tokens(rows: Sequence[RankingRow | SftRow]) -> int:

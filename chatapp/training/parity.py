@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
 
+LONGEST = 512
+"""Tokens of a row that are compared: each one has logits of its own."""
+
+
 class Scorer(Protocol):
     """What the gate needs of the engine; `engine.tuning.TuningClient` is one."""
 
@@ -93,6 +97,7 @@ def check(
     `conversations` are turns with the ids that the trainer learned from: the engine must give the same.
     The engine is left on its base.
     """
+    rows = [row[:LONGEST] for row in rows]
     ids_equal = all(tuple(engine.encode(turns).ids) == tuple(ids) for turns, ids in conversations)
     engine.set_adapter(None)
     engine_base = engine.logprobs(rows)

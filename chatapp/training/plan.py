@@ -94,7 +94,12 @@ def _warnings(data: Data) -> list[str]:
     if data.duplicates:
         found.append(f"{_count(data.duplicates, 'judgement')} came twice and counted once")
     if data.too_long:
-        found.append(f"{data.too_long} {_were(data.too_long)} too long for the model and left out")
+        found.append(f"{data.too_long} {_were(data.too_long)} longer than {data.limit} tokens and left out")
+    if data.cut:
+        replies = "reply was" if data.cut == 1 else "replies were"
+        found.append(
+            f"{data.cut} {replies} longer than {data.limit} tokens, the prompt with it, and left out"
+        )
     if data.empty:
         found.append(f"{data.empty} held a reply without a word and {_were(data.empty)} left out")
     if data.rankings >= FEW and not data.held_out.rankings:

@@ -25,7 +25,7 @@ from chatapp.training.base import Encoder, Ids, TrainedPolicy, half_precision
 from chatapp.training.corruptions import normalised
 from chatapp.training.data import RankingRow, encode_reply
 from chatapp.training.overlap import Rarity, overlap_features
-from chatapp.training.packing import pack, token_logprobs
+from chatapp.training.packing import FORWARD, alike, pack, token_logprobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,11 +85,9 @@ def reply_logprobs(
     """Log-probabilities of the tokens of each reply of each row, under `policy` with its adapter as it is."""
     import torch
 
-    order = sorted(range(len(rows)), key=lambda at: len(rows[at].prompt) + sum(map(len, rows[at].replies)))
     found: list[list[tuple[float, ...]]] = [[] for _ in rows]
     with torch.no_grad(), half_precision(True):
-        for start in range(0, len(order), batch):
-            part = order[start : start + batch]
+        for part in alike(rows, batch, FORWARD):
             packed = pack([rows[at] for at in part])
             logprobs = token_logprobs(policy.model, packed, temperature=temperature).float()
             values = iter(logprobs.split(packed.lengths.tolist()))

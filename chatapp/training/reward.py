@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from chatapp.core.errors import TrainingError
 from chatapp.training.base import TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow
-from chatapp.training.packing import MICRO, Pack, alike, pack, states, token_logprobs
+from chatapp.training.packing import FORWARD, MICRO, Pack, alike, pack, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
 from chatapp.training.serve import FEATURES
@@ -255,7 +255,7 @@ def train(
             loop.update({"loss": loss_sum, "accuracy": sum(marks) / max(len(marks), 1)})
     with torch.no_grad():
         found = []
-        for places in alike(rows, SCORED):
+        for places in alike(rows, SCORED, FORWARD):
             own = [rows[at] for at in places]
             found.append(model.raw(pack(own), torch.cat([known[row] for row in own])))
     scores = torch.cat(found)
@@ -273,7 +273,7 @@ def _loss(scores: Tensor, row: RankingRow, settings: RewardSettings) -> Tensor:
 def _find_features(model: RewardModel, rows: Sequence[RankingRow], known: dict[RankingRow, Tensor]) -> None:
     """Add what is not known yet."""
     new = [row for row in dict.fromkeys(rows) if row not in known]
-    for places in alike(new, SCORED):
+    for places in alike(new, SCORED, FORWARD):
         own = [new[at] for at in places]
         found = model.features(pack(own)).split([len(row.replies) for row in own])
         known.update(zip(own, found, strict=True))
@@ -291,7 +291,7 @@ class Committee:
 
         found: list[list[float]] = [[] for _ in rows]
         with torch.no_grad():
-            for places in alike(rows, SCORED):
+            for places in alike(rows, SCORED, FORWARD):
                 packed = pack([rows[at] for at in places])
                 given = self.members[0].features(packed)
                 every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]

@@ -99,6 +99,14 @@ def test_one_dialogue_in_ten_is_never_trained_on() -> None:
     assert parted(list(reversed(dialogues)))[1] == list(reversed(untouched))
 
 
+def test_a_long_prompt_that_nobody_judged_loses_old_turns() -> None:
+    engine: Any = SimpleNamespace(encode=ByteEncoder().encode, info=SimpleNamespace(n_ctx=60))
+    long = (Turn("user", "x" * 60), Turn("assistant", "y"), *PROMPT[1:])
+    given = RoundInput([], [long, (Turn("user", "x" * 60),), PROMPT], [], [])
+    material = material_of(given, data_of(given, engine, ()), engine)
+    assert material.prompts == [ByteEncoder().encode(turns).ids for turns in (PROMPT[1:], PROMPT)]
+
+
 def test_a_mix_of_what_was_judged_stays_on_its_side_of_the_split() -> None:
     groups = [
         Group((Turn("user", f"question {n}"),), (GroupReply("good"), GroupReply("bad")), ((0,), (1,)))

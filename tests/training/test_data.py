@@ -104,6 +104,25 @@ def test_old_turns_go_first_and_what_still_does_not_fit_is_left_out() -> None:
     assert (found.train.rankings, found.too_long) == ([], 1)
 
 
+def test_a_reply_that_does_not_fit_goes_alone() -> None:
+    long = "z" * 60
+    old = (Turn("user", "old" * 5), Turn("assistant", "o"), *PROMPT)
+    found = made(
+        Group(old, replies("a", long, "b"), ((0,), (1,), (2,))),
+        Group(PROMPT, replies("a", long, "b"), ((0, 2), (1,))),
+        Group(PROMPT, replies("mine", long), demonstration=0),
+        Group(PROMPT, replies(long, "theirs"), demonstration=0),
+        Group(PROMPT, (GroupReply("up", thumb=1), GroupReply(long, thumb=-1))),
+        Group(PROMPT, (GroupReply(long, thumb=-1),)),
+        limit=50,
+    )
+    (row,) = found.train.rankings
+    assert (texts(row), row.tiers) == (["a", "b"], (0, 2))
+    assert row.prompt == ByteEncoder().encode(old).ids  # no turn went for a reply that fits nowhere
+    assert len(found.train.demonstrations) == 1 and [each.good for each in found.train.thumbs] == [True]
+    assert (found.cut, found.too_long, found.undecided, found.limit) == (3, 3, 0, 50)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 30)), max_size=12), st.integers(5, 120))
 def test_no_more_turns_go_than_must(shape: list[tuple[bool, int]], limit: int) -> None:
     turns = [Turn("user" if user else "assistant", "x" * size) for user, size in shape]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.packing import pack, per_reply, token_logprobs, visible
+from chatapp.training.packing import alike, in_turn, pack, per_reply, token_logprobs, visible
 from tests.training.tiny import tiny_policy
 
 pytestmark = pytest.mark.train
@@ -73,3 +73,11 @@ def test_a_conversation_learns_its_masked_tokens() -> None:
         found = token_logprobs(model, packed)
     expected = [float(whole[s, t]) for s, t in zip([1, 2, 4, 5], [7, 2, 8, 2], strict=True)]
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_long_rows_go_through_by_themselves() -> None:
+    short, long, longer = (SftRow((1,) * length, (1,) * length) for length in (30, 200, 900))
+    rows = [long, short, longer, short, long, short, long, short, short]
+    assert alike(rows, 4) == [[1, 3, 5, 7], [8, 0, 4, 6], [2]]
+    assert alike(rows, 4, 500) == [[1, 3, 5, 7], [8, 0], [4, 6], [2]]
+    assert in_turn(rows, 4, 500) == [[0, 1], [2], [3, 4], [5, 6], [7, 8]]

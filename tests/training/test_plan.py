@@ -57,18 +57,20 @@ def test_few_rankings_are_all_accounted_for() -> None:
 
 
 def test_one_of_a_kind_is_said_of_one() -> None:
-    one = replace(rankings(0, tied=1), all_bad=1, too_long=1, empty=1)
+    one = replace(rankings(0, tied=1), all_bad=1, too_long=1, cut=1, empty=1)
     text = "\n".join(plan(one).lines)
     assert "; 1 time all replies were bad" in text
-    assert "1 was too long for the model and left out" in text
+    assert "1 was longer than 2048 tokens and left out" in text
+    assert "1 reply was longer than 2048 tokens, the prompt with it, and left out" in text
     assert "1 held a reply without a word and was left out" in text
     assert "0 of your 1 ranking could tell the replies apart" in text
     held = rankings(40)
     del held.held_out.rankings[1:]
     assert "judged by 1 ranking that is never trained on" in "\n".join(plan(held).lines)
-    many = "\n".join(plan(replace(one, all_bad=2, too_long=2, empty=2)).lines)
+    many = "\n".join(plan(replace(one, all_bad=2, too_long=2, cut=2, limit=700, empty=2)).lines)
     assert "; 2 times all replies were bad" in many
-    assert "2 were too long for the model" in many and "word and were left out" in many
+    assert "2 were longer than 700 tokens" in many and "2 replies were longer than 700" in many
+    assert "word and were left out" in many
 
 
 def test_contradictions_and_repeats_are_said() -> None:
@@ -114,10 +116,14 @@ def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
     assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * room
     assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * room
     # General dialogue and edits go through by themselves, few at a time.
-    mix = [data.SftRow((1,) * 4096, (1,) * 4096)] * 40
-    assert largest_batch(side, usual, ("dpo",), mix) == MICRO * 4096
+    mix = [data.SftRow((1,) * 1024, (1,) * 1024)] * 40
+    assert largest_batch(side, usual, ("dpo",), mix) == MICRO * 1024
     edits = replace(side, demonstrations=mix)
-    assert largest_batch(edits, usual, ("sft",)) == MICRO * 4096 > largest_batch(edits, usual, ("dpo",))
+    assert largest_batch(edits, usual, ("sft",)) == MICRO * 1024 > largest_batch(edits, usual, ("dpo",))
+    # Long ones go through by themselves: some shorter ones together may take more places than the longest.
+    long = [data.SftRow((1,) * length, (1,) * length) for length in (1312, 1344, 1344, 2560)]
+    assert largest_batch(side, usual, ("dpo",), long) == 3 * 1344
+    assert largest_batch(side, usual, ("dpo",), [*long, data.SftRow((1,) * 5000, (1,) * 5000)]) == 5024
     assert MICRO * prompts[-1] < places["dpo",] < places["rloo",]
     assert largest_batch(rankings(0).train, settings, ("ppo",)) == 0
 
