@@ -54,6 +54,8 @@ _FEW = 50
 _SAMPLING = replace(UNFILTERED, top_p=0.95, max_tokens=256, seed=1)
 """A base that is not small says unlikely things where nothing is filtered, and ends most replies later than
 the recipes' samples."""
+_SMALL = 512
+"""Tokens of a context that a row may fill."""
 
 
 def groups_of(files: Sequence[Path]) -> tuple[list[Group], tuple[str, ...]]:
@@ -193,8 +195,10 @@ def material_of(given: RoundInput, data: Data, engine: TuningClient) -> Material
 
 
 def longest(engine: TuningClient) -> int:
-    """Tokens of a row at most: it has to fit the context too. A prompt needs room for a reply beside it."""
-    return min(LONGEST_ROW, engine.info.n_ctx if engine.info is not None else LONGEST_ROW)
+    """Tokens of a row at most. It has to fit the context too; half of a larger one is room for a reply beside
+    the longest prompt."""
+    n_ctx = engine.info.n_ctx if engine.info is not None else 2 * LONGEST_ROW
+    return min(n_ctx, max(_SMALL, min(LONGEST_ROW, n_ctx // 2)))
 
 
 def openings(rows: Sequence[SftRow]) -> list[Ids]:

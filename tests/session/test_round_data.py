@@ -107,6 +107,14 @@ def test_a_long_prompt_that_nobody_judged_loses_old_turns() -> None:
     assert material.prompts == [ByteEncoder().encode(turns).ids for turns in (PROMPT[1:], PROMPT)]
 
 
+@pytest.mark.parametrize(
+    ("n_ctx", "tokens"), [(256, 256), (1024, 512), (2048, 1024), (4096, 2048), (8192, 2048)]
+)
+def test_a_row_leaves_room_in_the_context(n_ctx: int, tokens: int) -> None:
+    engine: Any = SimpleNamespace(info=SimpleNamespace(n_ctx=n_ctx))
+    assert round_data.longest(engine) == tokens
+
+
 def test_a_mix_of_what_was_judged_stays_on_its_side_of_the_split() -> None:
     groups = [
         Group((Turn("user", f"question {n}"),), (GroupReply("good"), GroupReply("bad")), ((0,), (1,)))
