@@ -35,13 +35,18 @@ def recompute_layers(model: Any) -> None:
         layer.training = True
 
 
+def at_once(width: int) -> int:
+    """For how many places there may be logits at once, `width` for each."""
+    return max(1, LOGITS // width)
+
+
 def in_parts(compute: Callable[..., Tensor], width: int, *tensors: Tensor) -> Tensor:
     """`compute(*tensors)` (n,), which takes `width` logits for each of the n places: where those are
     too many at once, part by part, each computed again for the backward pass."""
     import torch
     from torch.utils.checkpoint import checkpoint
 
-    size = max(1, LOGITS // width)
+    size = at_once(width)
     if len(tensors[0]) <= size:
         return compute(*tensors)
     parts = zip(*(each.split(size) for each in tensors), strict=True)

@@ -108,7 +108,7 @@ def byte_alphabet() -> list[str]:
 
 
 def make(path: Path, name: str, *, seed: int = 0, quantisation: str = "F16", pre: str = "gpt-2") -> Path:
-    """Write the tiny model `name` of `SHAPES`; `quantisation` of its matrices is F32, F16 or Q8_0."""
+    """Write the tiny model `name` of `SHAPES`; `quantisation` of its matrices is F32, F16, BF16 or Q8_0."""
     return make_shape(path, SHAPES[name], seed=seed, quantisation=quantisation, pre=pre)
 
 
@@ -131,9 +131,12 @@ def make_shape(
     # llama.cpp treats some models by their names.
     writer.add_name("tiny")
     writer.add_file_type(
-        {"F32": LlamaFileType.ALL_F32, "F16": LlamaFileType.MOSTLY_F16, "Q8_0": LlamaFileType.MOSTLY_Q8_0}[
-            quantisation
-        ]
+        {
+            "F32": LlamaFileType.ALL_F32,
+            "F16": LlamaFileType.MOSTLY_F16,
+            "BF16": LlamaFileType.MOSTLY_BF16,
+            "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+        }[quantisation]
     )
     writer.add_context_length(context)
     writer.add_embedding_length(shape.width)

@@ -45,8 +45,8 @@ def loaded(engine: TuningClient, path: Path) -> Policy:
 
 @pytest.mark.parametrize(
     ("name", "quantisation"),
-    [("llama", "F16"), ("llama", "Q8_0"), ("llama3", "F16"), ("gemma2", "F16"), ("gemma3", "F16"),
-     ("phi3long", "F16"), ("qwen3", "Q8_0")],
+    [("llama", "F16"), ("llama", "BF16"), ("llama", "Q8_0"), ("llama3", "F16"), ("gemma2", "F16"),
+     ("gemma3", "F16"), ("phi3long", "F16"), ("qwen3", "Q8_0")],
 )  # fmt: skip
 def test_parity_through_the_engine(
     tmp_path: Path, engine: TuningClient, name: str, quantisation: str

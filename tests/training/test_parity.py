@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatapp.core.errors import ModelError
-from chatapp.training import architectures, export, model
+from chatapp.training import architectures, export, model, recompute
 from chatapp.training.export import write_adapter
 from chatapp.training.model import Policy, load_policy
 from chatapp.training.parity import FLOAT, ParityReport, bounds_for, compare, score
@@ -64,6 +65,35 @@ def test_trainer_equals_engine(tmp_path: Path, name: str, quantisation: str) -> 
     assert found.change > 0.3
     if quantisation == "F16":
         assert found.correlation >= 0.999
+
+
+def test_bfloat16_is_coarser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "llama.gguf", "llama", quantisation="BF16")
+    policy = changed(load_policy(path, context=CELLS))
+    found = report(policy, tmp_path)
+    assert found.ok, found.reason
+    assert found.change > 0.3 and found.correlation >= 0.998
+    assert FLOAT.difference < found.difference_base < bounds_for("BF16").difference / 2
+    monkeypatch.setattr(export, "interleave", lambda values, heads: values)
+    assert "adapter" in report(policy, tmp_path).reason
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_rows_are_scored_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    policy = changed(load_policy(make(tmp_path / "model.gguf", name)))
+    whole = score(policy, rows())
+    sizes: list[int] = []
+    log_softmax = torch.Tensor.log_softmax
+
+    def counted(self: Any, dim: int) -> Any:
+        sizes.append(self.numel())
+        return log_softmax(self, dim)
+
+    monkeypatch.setattr(recompute, "LOGITS", 3000)
+    monkeypatch.setattr(torch.Tensor, "log_softmax", counted)
+    for one, other in zip(score(policy, rows()), whole, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5) and one.top == other.top
+    assert max(sizes) <= 3000
 
 
 def test_long_rotary_factors_follow_the_context(tmp_path: Path) -> None:
