@@ -89,7 +89,7 @@ class Work:
         return result
 
     def _policy(self) -> Policy:
-        _quiet()
+        quiet()
         from chatapp.training.model import load_policy
 
         start, info = self.request.start, self.engine.info
@@ -172,8 +172,8 @@ class Work:
         )
 
 
-def _quiet() -> None:
-    """Settings that torch's libraries read when they are loaded."""
+def quiet() -> None:
+    """Settings that torch's libraries read when they are loaded: before anything loads them."""
     # The engines need the cores between the steps.
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)

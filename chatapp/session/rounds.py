@@ -21,10 +21,11 @@ from chatapp.engine.threads import cores
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
 from chatapp.session.round_request import Method, RoundRequest, examined, settings_for
 from chatapp.session.round_result import RoundResult
-from chatapp.session.round_work import Work
+from chatapp.session.round_work import Work, quiet
 from chatapp.session.run_folder import RoundInput, RunFolder
 from chatapp.training import processes
 from chatapp.training.architectures import require_trainable
+from chatapp.training.base import half_precision_pays
 from chatapp.training.data import Data
 from chatapp.training.extra import require_extra
 from chatapp.training.memory import Estimate, estimate_from_file, largest_batch, require
@@ -104,6 +105,8 @@ class Round:
         lines = [*planned.lines, *self._notes]
         if self._request.start is not None:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
+        if not self._request.settings.half:
+            lines.append("computes in float32: bfloat16 is no faster on this processor")
         if planned.stages and (needed := self._memory(data, planned)) is not None:
             slower = ", with layers computed twice to take less" if needed.again else ""
             lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory{slower}")
@@ -158,8 +161,9 @@ class Round:
         places = largest_batch(data.train, self._request.settings, planned.stages)
         if not places:
             return None
-        limit = self._request.settings.max_memory
-        return estimate_from_file(read_header(self._spec.path), places=places, limit=limit)
+        settings = self._request.settings
+        header = read_header(self._spec.path)
+        return estimate_from_file(header, places=places, limit=settings.max_memory, half=settings.half)
 
     # The work
 
@@ -174,6 +178,9 @@ class Round:
         data = self._prepared()
         self._refuse_too_little(planned, data)
         require_extra()
+        if self._folder is None and not self._half_pays():
+            self._request = replace(self._request, settings=self._request.settings.in_float32())
+            planned = self.plan()
         if (needed := self._memory(data, planned)) is not None:
             require(needed, self._request.settings.max_memory)
         for line in planned.lines:
@@ -188,6 +195,11 @@ class Round:
                 hint = f"free some space, then {self._go_on()}"
                 raise TrainingError("the disk is full; the last checkpoint is kept", hint) from error
             raise
+
+    def _half_pays(self) -> bool:
+        """Tried once, before a run begins: it goes on as it began, also on another machine."""
+        quiet()
+        return processes.agreed(half_precision_pays())
 
     def _go_on(self) -> str:
         begun = "" if self.run_name is None else f" --resume {self.run_name}"

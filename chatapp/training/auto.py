@@ -349,6 +349,7 @@ class Trainer:
     def _require_memory(self, stages: Sequence[Stage]) -> None:
         limit = self.settings.max_memory
         if places := largest_batch(self.material.data.train, self.settings, stages, self.material.mix):
-            require(needed := estimate(self.policy.model, places=places, limit=limit), limit)
+            needed = estimate(self.policy.model, places=places, limit=limit, half=self.settings.half)
+            require(needed, limit)
             if needed.again:
                 recompute_layers(self.policy.model)

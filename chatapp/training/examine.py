@@ -65,7 +65,7 @@ class Examiner:
         if self._learner is not None:
             found = replace(found, against=settings.start)
         if held:
-            own = evaluate.gains(self._learner or self._policy, held)
+            own = evaluate.gains(self._learner or self._policy, held, settings.half)
             found = replace(
                 found,
                 preference=evaluate.agreement(reward.pair_accuracy(own, held)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chatapp.core.types import Sampling
 from chatapp.training import dpo, ppo, reward, rloo, sft
@@ -33,6 +33,22 @@ class Settings:
     """What the adapter that a later round goes on from is called."""
     max_memory: int | None = None
     seed: int = 0
+
+    @property
+    def half(self) -> bool:
+        """Whether any stage computes in bfloat16."""
+        return any(each.half for each in (self.sft, self.reward, self.dpo, self.rloo, self.ppo))
+
+    def in_float32(self) -> Settings:
+        """The same with no stage in bfloat16."""
+        return replace(
+            self,
+            sft=replace(self.sft, half=False),
+            reward=replace(self.reward, half=False),
+            dpo=replace(self.dpo, half=False),
+            rloo=replace(self.rloo, half=False),
+            ppo=replace(self.ppo, half=False),
+        )
 
 
 @dataclass(slots=True)

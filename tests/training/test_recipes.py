@@ -1,5 +1,6 @@
 """Each recipe moves a tiny policy where it should, and can be resumed."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, rollouts, run, sft
+from chatapp.training.base import half_precision_pays
 from chatapp.training.data import RankingRow, SftRow
 from tests.training.rows import best_replies, question_rows
 from tests.training.tiny import END, TinyPolicy, TorchSampler, tiny_policy
@@ -72,6 +74,28 @@ def test_half_precision_is_close(tmp_path: Path) -> None:
         dpo.train(policy, rows, tmp_path / str(half), settings)
         found.append([each["loss"] for each in run.metrics(tmp_path / str(half))])
     assert found[0] == pytest.approx(found[1], rel=0.02)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_half_precision_pays_where_its_products_take_less(
+    monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    linear = torch.nn.functional.linear
+
+    def delayed(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        found = linear(values, weights)
+        assert found.dtype == (torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32)
+        if torch.is_autocast_enabled("cpu") == slow:
+            end = time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+        return found
+
+    monkeypatch.setattr(torch.nn.functional, "linear", delayed)
+    drawn = torch.get_rng_state()
+    assert half_precision_pays() is not slow
+    # What is drawn by chance in the training does not depend on it.
+    assert torch.equal(drawn, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("options", [{}, {"plackett_luce": True}, {"noise": 0.2, "margin": 0.1}])

@@ -230,6 +230,43 @@ def test_stopped_and_gone_on_with(home: Path, monkeypatch: pytest.MonkeyPatch) -
             training.run()
 
 
+def test_float32_is_taken_where_bfloat16_is_no_faster(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    model, heard, used = make_home(home, 12), list[Progress](), list[bool]()
+    autocast = torch.autocast
+
+    def watched(device: str, *, enabled: bool, **options: Any) -> Any:
+        used.append(enabled)
+        return autocast(device, enabled=enabled, **options)
+
+    monkeypatch.setattr(torch, "autocast", watched)
+    monkeypatch.setattr(rounds, "half_precision_pays", lambda: False)
+    stop = Event()
+
+    def stop_early(event: Progress) -> None:
+        heard.append(event)
+        if event.stage == "dpo" and event.step == 1:
+            stop.set()
+
+    with house(home) as made:
+        with (
+            Round(made, "dpo", model=str(model), mix=mix_file(home), limits=Limits(2, stop=stop)) as training,
+            pytest.raises(Interrupted),
+        ):
+            training.run(stop_early)
+        said = [each.note for each in heard if each.stage == "plan"]
+        assert any("computes in float32" in each for each in said)
+        # It goes on as it began, whatever the machine says now.
+        monkeypatch.setattr(rounds, "half_precision_pays", lambda: True)
+        with Round(made, resume="last", limits=Limits(2)) as training:
+            assert any("computes in float32" in each for each in training.plan().lines)
+            result = training.run()
+        stored = made.store().adapters.get(result.adapter).settings
+    assert not any(stored[stage]["half"] for stage in ("sft", "reward", "dpo", "rloo", "ppo"))
+    assert used and not any(used)
+
+
 def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(home: Path) -> None:
     model = make_home(home, 12)
     run = child(home, model, kill_at=1, how=signal.SIGINT)
