@@ -135,8 +135,10 @@ class RunFolder:
         return self._read("run.json")
 
     def write_outcome(self, outcome: Mapping[str, Any]) -> None:
-        """The last thing that a run does."""
+        """The last thing that a run does; what it could have gone on from is removed."""
         self._write("outcome.json", json.dumps(outcome, indent=1) + "\n")
+        for checkpoint in self.stages.glob("*/checkpoint.pt"):
+            checkpoint.unlink()
 
     def outcome(self) -> dict[str, Any] | None:
         """None for a run that did not end."""

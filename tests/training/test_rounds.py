@@ -89,6 +89,8 @@ def test_two_rounds_one_used_one_kept(home: Path, monkeypatch: pytest.MonkeyPatc
         with Round(made, resume=r2.run) as again:
             assert again.run().to_json() == second.to_json()
         assert len(made.store().adapters.list()) == 2
+        stages = made.paths.runs / r2.run / "stages"
+        assert list(stages.glob("*/metrics.jsonl")) and not list(stages.glob("*/checkpoint.pt"))
 
 
 def test_long_replies_are_judged_at_their_length(home: Path) -> None:
