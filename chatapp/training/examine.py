@@ -114,6 +114,8 @@ class Examiner:
             if new and rest:
                 model = self._committee(f"check{number}", [*rest, *held], 1)
                 marks += reward.pair_accuracy(model.score(new), new)
+                for each in model.members:
+                    each.remove()
         self._crossed = evaluate.agreement(marks)
         return self._crossed
 

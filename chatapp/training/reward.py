@@ -135,6 +135,10 @@ class RewardModel:
         self.scale = 1.0
         """Their standard deviation: divided by."""
 
+    def remove(self) -> None:
+        """Take its LoRA out of the network: it is not used any more."""
+        self.policy.model.delete_adapter(self.name)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Within it the network runs with the reward LoRA instead of the policy's."""

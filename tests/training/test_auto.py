@@ -91,6 +91,8 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     assert len({each.perplexity.value for each in shown[:4]}) == 4
     crossed = [each.stage for each in notes if each.note.startswith("cross-validated")]
     assert crossed == ["check"]  # named apart from the reward model that leads
+    # Those models are gone again, the others are not.
+    assert set(own.policy.model.peft_config) == {"default", "reward0", "judge0"}
     said = " ".join(each.note for each in notes)
     assert "reward model" in said and "dpo at 0.4 of its scale: verdict 8" in said
 
