@@ -26,7 +26,21 @@ class Item:
     """Its place in the ranking in force."""
     thumb: int = 0
     elsewhere: int = 0
-    """Replies on other branches: below the siblings of a message that was edited."""
+    """What is on other branches: replies below the siblings of a message that was edited, messages below the
+    other versions of a reply."""
+    followed: int | None = None
+    """The place of the only other version of a reply that messages follow."""
+
+    @property
+    def branches(self) -> str:
+        """In words what is on other branches: `2 messages follow version 1`."""
+        many = self.elsewhere != 1
+        if not self.elsewhere:
+            return ""
+        if self.message.role == "user":
+            return f"{self.elsewhere} {'replies' if many else 'reply'} on other branches"
+        which = "other versions" if self.followed is None else f"version {self.followed}"
+        return f"{self.elsewhere} {'messages follow' if many else 'message follows'} {which}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,13 @@ def _items(
     items = []
     for message in path:
         family = families[message.parent]
+        below = {
+            place: _below(families, each)
+            for place, each in enumerate(family, start=1)
+            if each.id != message.id
+        }
+        followed = [place for place, count in below.items() if count.total()]
+        total = sum(below.values(), Counter[str]())
         items.append(
             Item(
                 message,
@@ -75,19 +96,19 @@ def _items(
                 versions=len(family),
                 rank=ranks.get(message.id),
                 thumb=thumbs.get(message.id, 0),
-                elsewhere=_replies_below(families, family, message) if message.role == "user" else 0,
+                elsewhere=total["assistant"] if message.role == "user" else total.total(),
+                followed=followed[0] if len(followed) == 1 else None,
             )
         )
     return tuple(items)
 
 
-def _replies_below(
-    families: dict[int | None, list[Message]], family: Sequence[Message], shown: Message
-) -> int:
+def _below(families: dict[int | None, list[Message]], message: Message) -> Counter[str]:
+    """How many messages of each role are below `message`, on all its branches."""
     count: Counter[str] = Counter()
-    waiting = [each for each in family if each.id != shown.id]
+    waiting = list(families.get(message.id, ()))
     while waiting:
         at = waiting.pop()
         count[at.role] += 1
         waiting.extend(families.get(at.id, ()))
-    return count["assistant"]
+    return count

@@ -62,6 +62,28 @@ async def test_undo_after_a_ranking(open_chat: Open) -> None:
         await chat.until(lambda: chat.app.focused is chat.screen.composer)
 
 
+async def test_what_follows_another_version_is_told(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.send("and then")
+        first = chat.store.conversations.path(1)[1].id
+        await chat.press("up", "up", "up", "r")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        best = next(lane.number for lane in chat.ranker.lanes if lane.reply != first)
+        await chat.press(*(str(n) for n in (best, *(n for n in range(1, 5) if n != best))[:3]))
+        await chat.ranked()
+        assert len(chat.texts()) == 2
+        heading = chat.screen.transcript.last_reply.heading.render().plain
+        assert "2 messages follow version 1" in heading
+        saved = next(line for line in chat.lines() if "saved as ranking" in line)
+        assert "2 messages follow version 1" in saved
+        place = heading.split("◂ ")[1][0]
+        for _ in range(int(place) - 1):
+            await chat.press("enter", "left")
+        await chat.until(lambda: chat.texts()[2:3] == ["and then"])
+        assert "follow" not in chat.screen.transcript.views[1].heading.render().plain
+
+
 async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")

@@ -186,6 +186,9 @@ class ChatJudging(ChatAdapting):
         self.transcript.anchor()
         if outcome.ranking is not None:
             said = f"   saved as ranking {outcome.ranking.id}"
+            last = self.snapshot.items[-1] if self.snapshot and self.snapshot.items else None
+            if last is not None and last.message.id in outcome.ranking.shown and last.elsewhere:
+                said += f"   {last.branches}"  # the conversation seems to end here
             line = Content.assemble((outcome.order, "$accent"), said)
             self.offer(line, "undo", "tags", placed_itself=outcome.placed_itself)
             self.show_agreement(outcome.ranking, outcome.order)

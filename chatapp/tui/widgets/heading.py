@@ -85,9 +85,6 @@ class Heading(Widget):
     def _marks(self, item: Item) -> list[Content]:
         mark = self._style("heading--mark")
         marks: list[Content] = []
-        if item.elsewhere:
-            replies = "reply" if item.elsewhere == 1 else "replies"
-            marks.append(Content(f"{item.elsewhere} {replies} on other branches"))
         if item.versions > 1:
             marks.append(
                 Content.assemble(
@@ -98,6 +95,8 @@ class Heading(Widget):
             )
         if item.rank is not None:
             marks.append(Content.styled(ordinal(item.rank), mark if item.rank == 1 else ""))
+        if item.elsewhere:
+            marks.append(Content(item.branches))
         if item.thumb:
             marks.append(Content.styled(_THUMBS[item.thumb], mark if item.thumb > 0 else "$error"))
         if item.message.provenance is not None and item.message.provenance.adapter:
