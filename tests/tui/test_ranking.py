@@ -84,6 +84,32 @@ async def test_what_follows_another_version_is_told(open_chat: Open) -> None:
         assert "follow" not in chat.screen.transcript.views[1].heading.render().plain
 
 
+async def test_the_others_are_one_arrow_key_away_after_a_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("1", "2", "3")
+        ids = [each.id for each in chat.store.conversations.children(1, 1)]
+        at = ids.index(chat.store.conversations.path(1)[-1].id)
+        assert "←/→ versions" in chat.key_line()
+        await chat.press("left")
+        await chat.until(lambda: chat.store.conversations.path(1)[-1].id == ids[at - 1])
+        await chat.until(lambda: f"◂ {(at - 1) % 4 + 1}/4 ▸" in chat.shown())
+        await chat.press("right", "right")
+        await chat.until(lambda: f"◂ {(at + 1) % 4 + 1}/4 ▸" in chat.shown())
+        assert len(chat.store.rankings.list()) == 1
+
+
+async def test_arrows_leave_a_text_alone_after_a_ranking(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.write("a draft")
+        await chat.rank("1", "2", "3")
+        best = chat.store.conversations.path(1)[-1].id
+        assert "versions" not in chat.key_line()
+        await chat.press("left")
+        assert chat.store.conversations.path(1)[-1].id == best
+
+
 async def test_typing_goes_on_after_a_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")

@@ -115,12 +115,7 @@ class ChatScreen(ChatJudging):
     @on(Composer.Left)
     async def _left_prompt(self, event: Composer.Left) -> None:
         event.stop()
-        views = self.transcript.views
-        last = self.transcript.last_reply
-        if event.where == "above" and views:
-            self.select(views[-1])
-        elif last is not None and not self.writing:
-            await self.walk(last, -1 if event.where == "previous" else 1)
+        await self.ask("select" if event.where == "above" else event.where)
 
     @on(MessageView.Typed)
     @on(Notice.Typed)
@@ -168,7 +163,7 @@ class ChatScreen(ChatJudging):
         await self.ask(event.what)
 
     async def ask(self, what: str) -> None:
-        """What a letter under a ranking, or a command, asks for."""
+        """What a key in the empty prompt or under a ranking, or a command, asks for."""
         match what:
             case "undo":
                 await self.action_undo()
@@ -176,6 +171,11 @@ class ChatScreen(ChatJudging):
                 self.action_tags()
             case "select":
                 self.select(views[-1] if (views := self.transcript.views) else None)
+            case "previous" | "next":
+                self.to_prompt()
+                last = self.transcript.last_reply
+                if last is not None and not self.writing:
+                    await self.walk(last, -1 if what == "previous" else 1)
             case "prompt":
                 self.to_prompt()
 

@@ -147,6 +147,7 @@ class ChatPage(Screen[None]):
     def offer(self, text: str | Content, *offers: str, placed_itself: int | None = None) -> None:
         """Say what was done and let the next key take it back (`undo`) or say why (`tags`)."""
         notice = self.query_one(Notice)
+        notice.walks = not self.composer.text and self.composer.versions > 1
         notice.say(text, offers=offers)
         notice.surplus = SurplusDigit(placed_itself)
         notice.focus()

@@ -42,6 +42,8 @@ class Notice(Static, can_focus=True):
         Binding("t", "ask('tags')", "tags"),
         Binding("enter,escape", "ask('prompt')", "go on", key_display="Enter"),
         Binding("up", "ask('select')", "select", key_display="↑"),
+        Binding("left", "ask('previous')", "versions", key_display="←"),
+        Binding("right", "ask('next')", "versions", key_display="→"),
     ]
     DEFAULT_CSS = """
     Notice {
@@ -62,6 +64,8 @@ class Notice(Static, can_focus=True):
     """What is shown; the letters that act follow it while they do and where there is room."""
     offers: Collection[str] = ()
     """Which of `undo` and `tags` it offers."""
+    walks: bool = False
+    """Whether Left and Right walk the versions of the last reply, as they do in the prompt."""
     surplus: SurplusDigit | None = None
     """After a ranking; it does not go to the prompt."""
     _held = ""
@@ -97,6 +101,8 @@ class Notice(Static, can_focus=True):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "ask" and parameters[0] in _LETTERS.values():
             return parameters[0] in self.offers
+        if action == "ask" and parameters[0] in ("previous", "next"):
+            return self.walks
         return True
 
     def action_ask(self, what: str) -> None:
