@@ -13,7 +13,7 @@ from chatapp.core.types import Ranking
 from chatapp.engine.base import Request
 from chatapp.session.rank_queue import RankRequest
 from chatapp.session.session import Session
-from chatapp.tui.screens.edit import LineScreen
+from chatapp.tui.screens.edit import EditScreen, LineScreen
 from chatapp.tui.screens.rank import RankScreen
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.message import MessageView
@@ -592,3 +592,49 @@ async def test_what_was_pressed_before_the_replies_are_there_takes_no_focus_from
         await chat.pilot.pause(0.1)
         assert chat.app.focused is chat.ranker
         assert chat.screen.composer.text == ""
+
+
+@pytest.mark.parametrize("keys", ["ee", "et", "te", "re", "er", "rd", "dr"])
+async def test_of_keys_pressed_at_once_on_a_message_the_first_acts(open_chat: Open, keys: str) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("1", "2", "3")
+        await chat.press("up")
+        replies = chat.store.conversations.children(1, 1)
+        chat.press_at_once(*keys)
+        if keys[0] in "et":
+            await chat.until(
+                lambda: isinstance(chat.app.screen, EditScreen if keys[0] == "e" else LineScreen)
+            )
+        elif keys[0] == "r":
+            await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        else:
+            await chat.until(lambda: "Deleted." in chat.shown())
+        await chat.pilot.pause(0.1)
+        assert len(chat.app.screen_stack) == (3 if keys[0] in "et" else 2)
+        assert (chat.screen.ranker is not None) == (keys[0] == "r")
+        assert len(chat.store.rankings.list()) == 1
+        if keys[0] == "r":
+            assert chat.app.focused is chat.ranker
+            assert {each.id for each in replies} <= {
+                each.id for each in chat.store.conversations.children(1, 1)
+            }
+            await chat.press("escape")
+            await chat.ranked()
+        await chat.press("escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
+
+
+async def test_the_ranker_keeps_the_keys_when_something_is_offered_or_clicked(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        chat.screen.offer("Saved as a demonstration.", "undo")
+        await chat.pilot.pause(0.1)
+        assert chat.app.focused is chat.ranker
+        await chat.pilot.click(Notice)
+        await chat.press("escape")
+        assert chat.app.focused is chat.ranker
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        assert only_ranking(chat).tiers

@@ -133,6 +133,8 @@ class ChatScreen(ChatJudging):
     async def _asked_of_message(self, event: MessageView.Asked) -> None:
         event.stop()
         view = event.view
+        if self.acting or not view.is_attached:
+            return  # pressed in one go with a key that had the selected message edited, ranked or deleted
         match event.what:
             case "alternatives":
                 await self.compare(view)
@@ -168,7 +170,8 @@ class ChatScreen(ChatJudging):
             case "undo":
                 await self.action_undo()
             case "tags":
-                self.action_tags()
+                if not self.acting:
+                    self.action_tags()
             case "select":
                 self.select(views[-1] if (views := self.transcript.views) else None)
             case "previous" | "next":

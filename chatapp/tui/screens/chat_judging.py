@@ -17,6 +17,14 @@ from chatapp.tui.widgets.ranker import Ranker
 class ChatJudging(ChatAdapting):
     """What a person thinks of a reply, and what becomes of it."""
 
+    @property
+    def acting(self) -> bool:
+        """Whether the ranker, or a dialog about a message, is open or about to be: one at a time."""
+        return self.ranker is not None or any(
+            each.node is self and each.group in ("edit", "tags") and not each.is_finished
+            for each in self.workers
+        )
+
     async def walk(self, view: MessageView, step: int) -> None:
         """Show the version before or after this one."""
         message = view.message

@@ -150,7 +150,8 @@ class ChatPage(Screen[None]):
         notice.walks = not self.composer.text and self.composer.versions > 1
         notice.say(text, offers=offers)
         notice.surplus = SurplusDigit(placed_itself)
-        notice.focus()
+        if self.ranker is None:
+            notice.focus()
 
     def complain(self, error: ChatappError) -> None:
         self.say(f"{error}: {error.hint}", error=True)
@@ -215,7 +216,8 @@ class ChatPage(Screen[None]):
 
     def to_prompt(self, character: str = "") -> None:
         if self.ranker is not None:
-            return  # the prompt is hidden
+            self.ranker.focus()  # the prompt is hidden
+            return
         self.composer.focus()
         if character:
             self.composer.insert(character)
