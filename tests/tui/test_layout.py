@@ -75,6 +75,17 @@ async def test_at_80_columns_the_keys_of_a_selected_reply_are_there(open_chat: O
             assert entry in chat.key_line()
 
 
+async def test_at_100_columns_the_key_that_ranks_what_is_there_is_named(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.press("up")
+        assert "R rank" not in chat.key_line()
+        await chat.press("escape")
+        await chat.rank("escape")
+        await chat.press("up")
+        assert "R rank" in chat.key_line() and "y copy" in chat.key_line()
+
+
 async def test_the_help_names_the_keys_that_scroll_it(open_chat: Open) -> None:
     async with open_chat(size=(80, 24)) as chat:
         await chat.press("f1")

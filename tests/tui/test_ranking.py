@@ -242,6 +242,30 @@ async def test_leaving_keeps_the_replies_and_ranks_nothing(open_chat: Open, key:
         await chat.until(lambda: "◂ 4/4 ▸" in chat.shown())
 
 
+async def test_leaving_says_how_to_rank_after_all(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("hello")
+        await chat.rank("escape")
+        said = "4 versions are kept, nothing was ranked. ← → walks them. ↑ R ranks them."
+        await chat.until(lambda: said in chat.shown())
+        await chat.press("up", "R")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        assert len(only_ranking(chat).shown) == 4
+
+
+async def test_leaving_a_ranking_further_up_says_how_to_rank_after_all(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.send("and then")
+        await chat.press("up", "up", "up", "r")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.press("escape")
+        await chat.ranked()
+        await chat.until(lambda: "nothing was ranked. R on the reply ranks them." in chat.shown())
+
+
 async def test_edit_one_while_ranking(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")

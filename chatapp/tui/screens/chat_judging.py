@@ -215,5 +215,6 @@ class ChatJudging(ChatAdapting):
         items = self.snapshot.items if self.snapshot else ()
         versions = next((each.versions for each in items if each.message.parent == prompt), 1)
         if versions > 1 and self.ranker is None and not self.writing:
-            walks = " ← → walks them." if items[-1].message.parent == prompt else ""
-            self.say(f"{versions} versions are kept, nothing was ranked.{walks}")
+            last = items[-1].message.parent == prompt
+            keys = "← → walks them. ↑ R ranks them." if last else "R on the reply ranks them."
+            self.say(f"{versions} versions are kept, nothing was ranked. {keys}")
