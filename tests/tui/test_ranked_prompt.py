@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from textual.content import Content
 
+from chatapp.core.settings import Settings
+from chatapp.session.rank_queue import RankRequest
 from chatapp.tui.screens.prompt import PromptScreen
 from chatapp.tui.widgets.question import Question, excerpt
+from chatapp.tui.widgets.ranker import Ranker
 
 from .conftest import Open
 
@@ -70,3 +73,30 @@ def test_excerpts() -> None:
     assert shown(1) == ["one … 3 more lines, p shows all"]
     (only,) = excerpt([Content("x" * 40), Content("y")], 1, 40)
     assert only.cell_length == 40 and only.plain.endswith("x … 1 more line, p shows all")
+
+
+async def test_the_conversation_before_a_prompt_is_shown_by_a_key(open_chat: Open) -> None:
+    async with open_chat(size=(100, 30), settings=Settings(system="Answer in [rhyme].")) as chat:
+        await chat.send("Where do we meet?")
+        await chat.send("At four or at five?")
+        await chat.compare()
+        assert "Answer in" not in chat.shown() and "p prompt" in chat.key_line()
+        await chat.press("p")
+        told = {"Answer in [rhyme].", "Where do we meet?", "alpha one", "At four or at five?"}
+        await chat.until(lambda: told <= {line.strip(" │┃▌") for line in chat.shown().splitlines()})
+        shown = [chat.shown().rindex(each) for each in ("[rhyme]", "do we meet", "alpha one", "at five")]
+        assert shown == sorted(shown)
+
+
+async def test_a_long_conversation_before_a_prompt_is_above_it(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send(LONG)
+        await chat.send("At four or at five?")
+    async with open_chat(size=(80, 24), rank=RankRequest(k=3, pick="recent")) as chat:
+        await chat.until(lambda: chat.app.screen.query(Ranker))
+        await chat.until(lambda: "At four or at five?" in chat.shown() and "p prompt" in chat.key_line())
+        await chat.press("p")
+        await chat.until(lambda: "line 99 of it" in chat.shown() and "At four or at five?" in chat.shown())
+        for _ in range(12):
+            await chat.press("pageup")
+        await chat.until(lambda: "line 0 of it" in chat.shown())

@@ -8,7 +8,7 @@ from textual import on, work
 from textual.content import Content
 
 from chatapp.core.errors import ChatappError
-from chatapp.core.types import Message
+from chatapp.core.types import Message, Turn
 from chatapp.tui.screens.chat_adapting import ChatAdapting
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.ranker import Ranker
@@ -156,12 +156,12 @@ class ChatJudging(ChatAdapting):
             return
         conversation = view.message.conversation
 
-        def read(session: Any) -> tuple[Message, list[Message]]:
-            return session.store.conversations.message(parent), session.store.conversations.children(
-                conversation, parent
-            )
+        def read(session: Any) -> tuple[Message, list[Message], list[Turn]]:
+            conversations = session.store.conversations
+            family = conversations.children(conversation, parent)
+            return conversations.message(parent), family, session.turns(parent)[:-1]
 
-        prompt, family = await self.session.do(read)
+        prompt, family, before = await self.session.do(read)
         kept = [each for each in family if each.finish_reason is not None or each.provenance is None]
         if sample:
             kept = [each for each in kept if each.id == view.message.id and each.text.strip()]
@@ -173,7 +173,7 @@ class ChatJudging(ChatAdapting):
         self.say(f"9 of {len(kept)} versions: this one and the newest." if shown is not kept else "")
         self.transcript.display = False
         self.query_one("#prompt").display = False
-        self._ranker = ranker = Ranker(self.session, prompt, shown, more)
+        self._ranker = ranker = Ranker(self.session, prompt, shown, more, before)
         await self.query_one("#page").mount(ranker)
         ranker.focus()
 

@@ -68,7 +68,7 @@ _RANKING = (
     ("Esc", "leave, the same; ends chatapp rank, where s goes on"),
     ("Up Down", "open another reply, where there is no room for all"),
     ("PgDn PgUp", "more of the replies, and back"),
-    ("p", "all of the prompt, where it is cut"),
+    ("p", "the prompt and what is before it"),
     ("u", "in chatapp rank, before the first number: undo the last ranking"),
 )
 

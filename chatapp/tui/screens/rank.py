@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Message, Ranking
+from chatapp.core.types import Message, Ranking, Turn
 from chatapp.session.scoring import Scoring
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.widgets.keybar import KeyBar
@@ -105,11 +105,12 @@ class RankScreen(Screen[None]):
         if group is None:
             await self._sum_up()
             return
-        message, kept = group
+        message, kept, before = group
         status = self.query_one(StatusBar)
         status.title = f"Ranking   {self._at} of {len(self._prompts)}"
         self.query_one(".summary").display = False
-        self.ranker = OneOfMany(self.session, message, kept, max(0, self._request.k - len(kept)))
+        more = max(0, self._request.k - len(kept))
+        self.ranker = OneOfMany(self.session, message, kept, more, before)
         await self.query_one("#page").mount(self.ranker)
         self.ranker.focus()
 
@@ -204,8 +205,8 @@ class RankScreen(Screen[None]):
         self.query_one(Notice).say("Ctrl+Q quits.")
 
 
-def _group(session: Session, prompt: int, k: int) -> tuple[Message, list[Message]]:
-    """The prompt and at most `k` of its replies, the newest, each text once.
+def _group(session: Session, prompt: int, k: int) -> tuple[Message, list[Message], list[Turn]]:
+    """The prompt, at most `k` of its replies, the newest, each text once, and what stands before the prompt.
 
     Errors: `NotFound` where the conversation was deleted meanwhile.
     """
@@ -215,4 +216,4 @@ def _group(session: Session, prompt: int, k: int) -> tuple[Message, list[Message
     for each in session.store.conversations.children(message.conversation, prompt):
         if each.role == "assistant" and each.finish_reason != "error" and each.text.strip():
             replies.setdefault(" ".join(each.text.split()).casefold(), each)
-    return message, list(replies.values())[-k:]
+    return message, list(replies.values())[-k:], session.turns(prompt)[:-1]

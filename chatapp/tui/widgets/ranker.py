@@ -19,7 +19,7 @@ from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import terminal_safe
-from chatapp.core.types import Message, Ranking
+from chatapp.core.types import Message, Ranking, Turn
 from chatapp.preferences.keys import Ordering
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
 from chatapp.tui.session_thread import SessionThread, joined
@@ -41,7 +41,10 @@ class Outcome:
 
 
 class Ranker(Vertical, can_focus=True):
-    """Shows `kept` replies to `prompt` beside `more` new ones, shuffled; has the session write those."""
+    """Shows `kept` replies to `prompt` beside `more` new ones, shuffled; has the session write those.
+
+    `before` is what the model is told before the prompt.
+    """
 
     class Closed(Event):
         def __init__(self, outcome: Outcome) -> None:
@@ -80,12 +83,14 @@ class Ranker(Vertical, can_focus=True):
         prompt: Message,
         kept: Sequence[Message],
         more: int,
+        before: Sequence[Turn] = (),
         shuffle: Callable[[list[Any]], None] = random.shuffle,
     ) -> None:
         super().__init__()
         self._session = session
         self.prompt = prompt
         self._more = more
+        self._before = before
         self._question = Question(prompt.text)
         self._box = LaneBox(kept, more, shuffle)
         self.ordering = Ordering(len(self.lanes))
@@ -271,7 +276,7 @@ class Ranker(Vertical, can_focus=True):
             case "scroll":
                 return self._box.turns(parameters[0])
             case "prompt":
-                return self._question.cut
+                return self._question.cut or bool(self._before)
         return True
 
     async def action_digit(self, number: int) -> None:
@@ -404,7 +409,7 @@ class Ranker(Vertical, can_focus=True):
     def action_prompt(self) -> None:
         from chatapp.tui.screens.prompt import PromptScreen
 
-        self.app.push_screen(PromptScreen(self._question.whole))
+        self.app.push_screen(PromptScreen(self._before, self._question.whole))
 
     def action_scroll(self, pages: int) -> None:
         self._box.turn(pages)
