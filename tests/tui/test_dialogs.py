@@ -517,3 +517,28 @@ def test_command_parsing() -> None:
     assert [each.name for each in matching("/re")] == ["regenerate", "rename"]
     assert [each.name for each in matching("/rename x")] == ["rename"]
     assert matching("no") == []
+
+
+async def test_what_is_found_in_a_text_is_opened_where_it_stands(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("apples")
+        await chat.rank("2", "1", "3", "4")
+        hidden = next(each for each in chat.store.conversations.children(1, 1) if not each.active)
+        parent = chat.store.conversations.path(1)[-1].id
+        for number in range(40):
+            parent = chat.store.conversations.add(1, parent, "user", f"ask {number}", "typed").id
+            parent = chat.store.conversations.add(1, parent, "assistant", f"say {number}", "typed").id
+        await chat.press("ctrl+n")
+        await chat.send("pears")
+        screen = await conversations(chat, 2)
+        screen.query_one(Input).value = "say 2"
+        await chat.until(lambda: [each.snippet for each in screen._found] == ["say 2"])
+        await chat.press("enter")
+        await chat.until(lambda: chat.screen.selected and chat.screen.selected.text == "say 2")
+        await chat.until(lambda: "say 2" in chat.lines())
+        screen = await conversations(chat, 2)  # also where it is the open one, and on another branch
+        screen.query_one(Input).value = hidden.text
+        await chat.until(lambda: [each.snippet for each in screen._found] == [hidden.text])
+        await chat.press("enter")
+        await chat.until(lambda: chat.screen.selected and chat.screen.selected.text == hidden.text)
+        assert chat.texts() == ["apples", hidden.text]

@@ -23,6 +23,7 @@ from chatapp.tui.widgets.slash_menu import SlashMenu
 
 if TYPE_CHECKING:
     from chatapp.library.catalogue import CatalogueEntry
+    from chatapp.session.session import Session
 
 
 class ChatScreen(ChatJudging):
@@ -224,8 +225,9 @@ class ChatScreen(ChatJudging):
         )
         if left is None:
             return
-        if left.open is not None and (current is None or left.open != current.id):
-            await self.open(left.open)
+        elsewhere = current is None or left.open != current.id
+        if left.open is not None and (elsewhere or left.message is not None):
+            await self.open(left.open, left.message)
         elif current is not None and current.id in left.gone:
             await self.action_new()
         else:
@@ -237,10 +239,19 @@ class ChatScreen(ChatJudging):
             said, which = ("Deleted", str(gone[0])) if len(gone) == 1 else (f"{len(gone)} deleted", "ID")
             self.offer(f"{said}; `chatapp history restore {which}` brings it back later.", "undo")
 
-    async def open(self, conversation: int) -> None:
+    async def open(self, conversation: int, message: int | None = None) -> None:
+        """Go on with a conversation: at its end, or at this message of it."""
         await self.stopped()
+
+        def read(session: Session) -> None:
+            now = session.conversation
+            if now is None or now.id != conversation:  # else what can be taken back stays so
+                session.open(conversation)
+            if message is not None:
+                session.activate(message)
+
         try:
-            await self.session.do(lambda session: session.open(conversation))
+            await self.session.do(read)
         except ChatappError as error:
             self.complain(error)
             return
@@ -249,6 +260,8 @@ class ChatScreen(ChatJudging):
         await self.show_path()
         self.transcript.anchor()
         self.to_prompt()
+        if message is not None:
+            self.select(await self.transcript.reach(message))
 
     @work(group="models")
     async def action_models(self, name: str | None = None) -> None:

@@ -31,17 +31,20 @@ _MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A conversation in the list, with the piece of text that was found in it."""
+    """A conversation in the list, with the piece of text that was found in it and the message it is of."""
 
     conversation: Conversation
     snippet: str = ""
+    message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """How the list was left: `open` is the conversation to open; `gone` are those that were deleted."""
+    """How the list was left: `open` is the conversation to open, `message` the one of it that was found;
+    `gone` are those that were deleted."""
 
     open: int | None = None
+    message: int | None = None
     gone: frozenset[int] = frozenset()
 
 
@@ -132,16 +135,18 @@ class ChatsScreen(ModalScreen[Left]):
         found = {each.id: Found(each) for each in everything if text.casefold() in each.title.casefold()}
         by_id = {each.id: each for each in everything}
         for hit in store.search.query(text):
-            if hit.conversation in by_id and not (
-                hit.conversation in found and found[hit.conversation].snippet
-            ):
-                found[hit.conversation] = Found(by_id[hit.conversation], hit.snippet)
+            each = by_id.get(hit.conversation)
+            there = found.get(hit.conversation)
+            if each is None or (there is not None and there.snippet):
+                continue
+            if hit.snippet.strip() != each.title or there is None:  # else its title says as much
+                found[each.id] = Found(each, hit.snippet, hit.message)
         return list(found.values())[:_MOST]
 
     @property
-    def _chosen(self) -> Conversation | None:
+    def _chosen(self) -> Found | None:
         at = self.query_one(OptionList).highlighted
-        return self._found[at].conversation if at is not None and at < len(self._found) else None
+        return self._found[at] if at is not None and at < len(self._found) else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("open", "rename", "delete", "step"):
@@ -158,7 +163,7 @@ class ChatsScreen(ModalScreen[Left]):
     @on(OptionList.OptionSelected)
     def _clicked(self) -> None:
         if chosen := self._chosen:
-            self._leave(chosen.id)
+            self._leave(chosen)
 
     def action_open(self) -> None:
         self._with_chosen(self._open)
@@ -169,12 +174,12 @@ class ChatsScreen(ModalScreen[Left]):
     def action_delete(self) -> None:
         self._with_chosen(self._delete)
 
-    def _with_chosen(self, act: Callable[[Conversation], Awaitable[None]]) -> None:
+    def _with_chosen(self, act: Callable[[Found], Awaitable[None]]) -> None:
         at = self.query_one(OptionList).highlighted or 0
         self.query_one(Line).when_typed(lambda text: self._act(act, text, at))
 
     @work
-    async def _act(self, act: Callable[[Conversation], Awaitable[None]], text: str, at: int) -> None:
+    async def _act(self, act: Callable[[Found], Awaitable[None]], text: str, at: int) -> None:
         """Do it to what is highlighted among what `text` finds; the list may still be an older one."""
         try:
             found = self._found if text == self._searched else await self._search(text)
@@ -182,25 +187,28 @@ class ChatsScreen(ModalScreen[Left]):
             self._refuse(error)
             return
         if found and self.is_active:  # not left by a key before
-            await act(found[min(at, len(found) - 1)].conversation)
+            await act(found[min(at, len(found) - 1)])
 
     def action_leave(self) -> None:
         self._leave(None)
 
-    def _leave(self, conversation: int | None) -> None:
-        self.dismiss(Left(conversation, frozenset(self._deleted)))
+    def _leave(self, chosen: Found | None) -> None:
+        gone = frozenset(self._deleted)
+        self.dismiss(Left(chosen.conversation.id, chosen.message, gone) if chosen else Left(gone=gone))
 
-    async def _open(self, chosen: Conversation) -> None:
-        self._leave(chosen.id)
+    async def _open(self, chosen: Found) -> None:
+        self._leave(chosen)
 
-    async def _rename(self, chosen: Conversation) -> None:
+    async def _rename(self, found: Found) -> None:
         from chatapp.tui.screens.edit import LineScreen
 
+        chosen = found.conversation
         title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title))
         if title:
             await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title))
 
-    async def _delete(self, chosen: Conversation) -> None:
+    async def _delete(self, found: Found) -> None:
+        chosen = found.conversation
         # It stands in the list until that is read anew.
         if chosen.id not in self._deleted:
             self._deleted.append(chosen.id)  # at once: the list may be left before it is done

@@ -103,6 +103,15 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.column.mount_all(earlier, before=0)
             self.call_after_refresh(stay)
 
+    async def reach(self, message: int) -> MessageView | None:
+        """The view of a message of this path, which may be above those that are drawn."""
+        at = _index(self._items, message)
+        if at is not None and at < self._first:
+            earlier = [MessageView(item) for item in self._items[at : self._first]]
+            self._first = at
+            await self.column.mount_all(earlier, before=0)
+        return self.view_of(message)
+
     def step(self, view: MessageView, by: int) -> MessageView | None:
         """The message above (-1) or below (1) `view`."""
         views = self.views
