@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from chatapp.core.errors import PromptTooLong, UsageError
+from chatapp.core.errors import ChatappError, PromptTooLong, UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Sampling, Turn
@@ -308,7 +308,31 @@ class Session(Judging):
             self._ready = (spec, adapter)
         return info
 
+    def used(self) -> float | None:
+        """Share of the context of the model in use that the active path takes, all of it where turns were
+        dropped to fit; None where nothing was written, or while it cannot be counted."""
+        path, info, ready = self.path(), self._engine.info, self._ready
+        written = [each.provenance for each in path if each.provenance is not None]
+        if not written or info is None or not info.n_ctx or ready is None or ready[0] != self._spec:
+            return None
+        last = written[-1]
+        if last.model_sha256 == info.sha256 and last.prompt_tokens:
+            return 1.0 if last.dropped_turns else (last.prompt_tokens + last.completion_tokens) / info.n_ctx
+        tokens = self._count(path[-1].id)
+        return None if tokens is None else tokens / info.n_ctx
+
     # Inside
+
+    def _count(self, message: int) -> int | None:
+        """Tokens of the way to `message`; None where the engine has something else to do."""
+        if not self._loading.acquire(blocking=False):
+            return None
+        try:
+            return self._engine.count(self.turns(message))
+        except ChatappError:  # nobody asked for it
+            return None
+        finally:
+            self._loading.release()
 
     def _writing(
         self,

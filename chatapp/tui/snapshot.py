@@ -50,6 +50,8 @@ class Snapshot:
     adapter: str | None
     items: tuple[Item, ...]
     """The active path, root first."""
+    used: float | None
+    """Share of the context of the model in use that it takes."""
     first_run: bool
     """Nothing was ever written to this store."""
 
@@ -65,6 +67,7 @@ def take(session: Session) -> Snapshot:
         model=session.spec.name,
         adapter=None if session.adapter is None else session.adapter.name,
         items=() if conversation is None else _items(messages, path, session, conversation.id),
+        used=session.used(),
         first_run=conversation is None
         and not any(conversations.list(1, deleted) for deleted in (False, True)),
     )

@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,8 @@ from textual import events
 from chatapp.core.errors import EngineDied, NotFound
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
-from chatapp.engine.base import Event, ModelInfo, ModelSpec, Request
+from chatapp.core.types import Provenance
+from chatapp.engine.base import Event, ModelInfo, ModelSpec, Request, Started
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
 from chatapp.session.wiring import House
@@ -549,3 +551,34 @@ async def test_it_says_who_answers_where_the_settings_name_what_is_not_there(
             await chat.until(lambda: "loading" not in chat.shown())
             assert said in " ".join(chat.shown().split())
             assert "gone" not in chat.screen.status.model
+
+
+async def test_the_context_is_full_where_the_first_message_was_dropped(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.until(lambda: "ctx ▱▱▱▱▱ 0%" in chat.shown())
+        generate = chat.engine.generate
+
+        def dropping(request: Request) -> Iterator[Event]:
+            for event in generate(request):
+                yield replace(event, dropped_turns=1) if isinstance(event, Started) else event
+
+        monkeypatch.setattr(chat.engine, "generate", dropping)
+        await chat.send("and now?")
+        await chat.until(lambda: "The first message no longer fits into the context." in chat.lines())
+        await chat.until(lambda: "ctx ▰▰▰▰▰ 100%" in chat.shown())
+
+
+async def test_the_context_is_counted_anew_for_another_model(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        store = chat.store.conversations
+        conversation = store.create(title="other").id
+        prompt = store.add(conversation, None, "user", "word " * 1000, "typed")
+        written_by = Provenance("other", model_sha256="0" * 64, prompt_tokens=9, completion_tokens=1)
+        reply = store.begin_reply(conversation, prompt.id, written_by, activate=True)
+        store.finish(reply.id, "word " * 18, "stop", written_by)
+        n_ctx = chat.engine.info.n_ctx
+    async with open_chat(resume=conversation) as chat:
+        await chat.until(lambda: f"{(1018 + 6) / n_ctx:.0%}" in chat.shown().splitlines()[0])

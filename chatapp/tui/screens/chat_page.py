@@ -14,7 +14,6 @@ from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.sanitize import one_line
-from chatapp.core.types import Provenance
 from chatapp.tui import snapshot
 from chatapp.tui.session_thread import SessionThread
 from chatapp.tui.snapshot import Snapshot
@@ -89,6 +88,9 @@ class ChatPage(Screen[None]):
         status.busy = "loading" if self._info is None else ""
         try:
             info = await self.session.prepare()
+            if info != self._info and self.snapshot is not None:
+                async with self._showing:
+                    self.snapshot = await self.session.do(snapshot.take)
         except ChatappError as error:
             self.complain(error)
             return False
@@ -181,8 +183,7 @@ class ChatPage(Screen[None]):
         status = self.status
         status.title = taken.conversation.title if taken.conversation else ""
         status.adapter = taken.adapter or ""
-        written = [each.message.provenance for each in taken.items if each.message.provenance]
-        status.used = self._used(written[-1]) if written else None
+        status.used = taken.used
         replies = [each for each in taken.items if each.message.role == "assistant"]
         self.composer.versions = replies[-1].versions if replies else 1
         self.composer.selectable = bool(taken.items)
@@ -192,11 +193,6 @@ class ChatPage(Screen[None]):
     def show_training(self, summary: str) -> None:
         """How far a training beside the chat is; empty when none goes on."""
         self.status.training = summary
-
-    def _used(self, provenance: Provenance) -> float | None:
-        if self._info is None or not self._info.n_ctx or not provenance.prompt_tokens:
-            return None
-        return (provenance.prompt_tokens + provenance.completion_tokens) / self._info.n_ctx
 
     def _set_writing(self, going_on: bool) -> None:
         self.writing = going_on

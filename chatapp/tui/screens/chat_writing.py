@@ -68,7 +68,10 @@ class ChatWriting(ChatPage):
                                 await view.finish(reply)
                             text = ""
                         case Dropped(turns):
-                            self.say(f"The first {turns} messages no longer fit into the context.")
+                            first = (
+                                "message no longer fits" if turns == 1 else f"{turns} messages no longer fit"
+                            )
+                            self.say(f"The first {first} into the context.")
                 if view is not None and text:
                     await view.write(text, sum(isinstance(each, Text) for each in batch))
         except ChatappError as error:

@@ -31,7 +31,7 @@ class StatusBar(Widget):
     model: reactive[str] = reactive("")
     adapter: reactive[str] = reactive("")
     used: reactive[float | None] = reactive(None)
-    """Share of n_ctx that the last prompt and its reply took, from 0 to 1."""
+    """Share of n_ctx that the conversation takes, from 0 to 1."""
     busy: reactive[str] = reactive("")
     """What is going on instead: `loading`."""
     training: reactive[str] = reactive("")
