@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatapp.core.errors import TrainingError
 from chatapp.core.sanitize import one_line
 from chatapp.training.progress import parse
 from chatapp.tui.training_state import TrainingState, checked, plan_of
@@ -73,7 +74,7 @@ class TrainingProcess:
         else:
             lines, state.planned = plan_of(result)
             state.plan = lines or state.plan
-            state.run, state.elsewhere = self._unfinished(), self._elsewhere()
+            (state.run, state.run_model), state.elsewhere = self._unfinished(), self._elsewhere()
             state.phase = "planned"
         self._changed()
 
@@ -200,10 +201,14 @@ class TrainingProcess:
 
     # Runs
 
-    def _unfinished(self) -> str | None:
-        """The newest run when it did not come to its end."""
+    def _unfinished(self) -> tuple[str | None, str]:
+        """The newest run when it did not come to its end, and its model where that can be read."""
         newest = next(reversed(self._begun()), None)
-        return None if newest is None or newest.outcome_file.exists() else newest.name
+        if newest is None or newest.outcome_file.exists():
+            return None, ""
+        with suppress(TrainingError):
+            return newest.name, str(newest.request().get("model", ""))
+        return newest.name, ""
 
     def _elsewhere(self) -> str | None:
         """The newest run that goes on while none of this process does."""

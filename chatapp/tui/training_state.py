@@ -59,6 +59,8 @@ class TrainingState:
     """Those that have begun; the last one is going on."""
     run: str | None = None
     """Name of the run's folder; before a training, that of the newest one if it was stopped early."""
+    run_model: str = ""
+    """What that one trains."""
     elsewhere: str | None = None
     """Name of a run that another process works on."""
     result: Mapping[str, Any] | None = None

@@ -354,6 +354,17 @@ async def test_a_run_that_was_stopped_earlier_can_go_on(open_chat: Open, tmp_pat
         await chat.until(lambda: "was stopped" not in chat.shown() and "Enter start" in chat.key_line())
 
 
+async def test_a_run_that_was_stopped_is_offered_with_the_name_of_its_model(
+    open_chat: Open, tmp_path: Path
+) -> None:
+    run = tmp_path / "state" / "runs" / "20260102-030405"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"model": "other [b]model"}')
+    async with opened(open_chat, tmp_path, "good") as chat:
+        await plan(chat)
+        await shows(chat, "Run 20260102-030405 of other [b]model was stopped before its end; r goes on")
+
+
 async def test_a_run_that_goes_on_elsewhere_is_left_alone(open_chat: Open, tmp_path: Path) -> None:
     run = tmp_path / "state" / "runs" / "20260102-030405"
     run.mkdir(parents=True)

@@ -136,9 +136,10 @@ class TrainScreen(Screen[None]):
             case "planned":
                 lines = ["It goes on while you chat, and can be stopped at any step."]
                 if state.run:
-                    lines.append(
-                        f"Run {one_line(state.run, 40)} was stopped before its end; r goes on with it."
-                    )
+                    run = one_line(state.run, 40)
+                    if state.run_model:
+                        run += f" of {one_line(state.run_model, 40)}"
+                    lines.append(f"Run {run} was stopped before its end; r goes on with it.")
                 return Content.styled("\n".join(lines), "$secondary")
             case "stopping":
                 return Content("Stopping after this step. s again ends it at once.")
