@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
+import threading
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -10,7 +13,7 @@ from textual import events
 
 from chatapp.core.errors import NotFound
 from chatapp.core.types import Ranking
-from chatapp.engine.base import Request
+from chatapp.engine.base import Event, Request
 from chatapp.session.rank_queue import RankRequest
 from chatapp.session.session import Session
 from chatapp.tui.screens.edit import EditScreen, LineScreen
@@ -662,3 +665,22 @@ async def test_the_ranker_keeps_the_keys_when_something_is_offered_or_clicked(op
         await chat.press("1", "2", "3")
         await chat.ranked()
         assert only_ranking(chat).tiers
+
+
+async def test_while_the_prompt_is_read_the_seconds_are_counted(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        generate, read = chat.engine.generate, threading.Event()
+
+        def slowly(request: Request) -> Iterator[Event]:
+            read.wait(25)
+            yield from generate(request)
+
+        monkeypatch.setattr(chat.engine, "generate", slowly)
+        await chat.press("ctrl+r")
+        await chat.until(lambda: re.search(r"reading the prompt, \d+ s", chat.shown()))
+        read.set()
+        await chat.until(lambda: chat.ranker.all_there)
+        await chat.until(lambda: "reading" not in chat.shown())

@@ -95,6 +95,8 @@ class Ranker(Vertical, can_focus=True):
         self._box = LaneBox(kept, more, shuffle)
         self.ordering = Ordering(len(self.lanes))
         self.writing = False
+        self._asked = 0.0
+        """When the new replies were asked for."""
         self._written = asyncio.Event()
         self._editing = False
         """Whether the next digit says which reply is edited."""
@@ -114,6 +116,7 @@ class Ranker(Vertical, can_focus=True):
 
     def on_mount(self) -> None:
         self._show_order()
+        self.set_interval(1, self._tick)
         self.fill()
 
     @property
@@ -169,7 +172,7 @@ class Ranker(Vertical, can_focus=True):
             case Removed(_, number):
                 await self._remove([self._box.sampled[number]])
         await self._box.take(update)
-        if isinstance(update, Finished):
+        if isinstance(update, Began | Finished):
             self._show_order()
 
     async def _settle(self) -> None:
@@ -202,10 +205,20 @@ class Ranker(Vertical, can_focus=True):
         if self.lanes:
             self._replay(tiers, self.ordering.all_bad)
 
+    @property
+    def _reading(self) -> bool:
+        """Whether no new reply has begun."""
+        return self.writing and all(lane.reply is None for lane in self._box.sampled)
+
+    def _tick(self) -> None:
+        if self._reading:
+            self._show_order()
+
     def _set_writing(self, going_on: bool) -> None:
         if self.writing != going_on:
             self.writing = going_on
             if going_on:
+                self._asked = time.monotonic()
                 self._show_order()
             self.post_message(self.Writing(going_on))
 
@@ -248,7 +261,10 @@ class Ranker(Vertical, can_focus=True):
                 line += Content(f"   {self._not_yet.number} is still being written")
         else:
             line = Content.assemble("Best first:  ", (self.ordering.text, "bold $accent"))
-            if self.writing:
+            if self._reading:
+                seconds = int(time.monotonic() - self._asked)
+                line += Content("   reading the prompt" + (f", {seconds} s" if seconds else ""))
+            elif self.writing:
                 line += Content(
                     "   waiting for the last one" if self.ordering.complete else "   still writing"
                 )
