@@ -11,6 +11,11 @@ from typing import Any
 from chatapp.core.errors import FileError
 from chatapp.core.sanitize import one_line, terminal_safe
 
+_NARROW = 60
+"""Cells of a terminal below which columns stand one cell apart."""
+_READABLE = 10
+"""Cells of a column that has been shortened and still says something."""
+
 
 def say(text: str, end: str = "\n") -> None:
     """Write text that may come from anywhere to standard output."""
@@ -35,21 +40,37 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if sys.stdout is None or not sys.stdout.isatty():
         _write("".join("\t".join(row) + "\n" for row in cells))
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    # What stands first is what the other commands take, so the others are shortened before it.
-    first = min(max((len(row[0]) for row in cells), default=0), console.width // 2)
-    for at, column in enumerate(columns):
+    gap = 2 if console.width >= _NARROW else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    natural = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = _fitting(natural, console.width - gap * len(columns))
+    for column, width in zip(columns, widths, strict=True):
         wraps = column in ("title", "text")
-        width = 0 if at else first
-        table.add_column(Text(column), overflow="ellipsis", no_wrap=not wraps, min_width=width)
+        table.add_column(Text(column), overflow="ellipsis", no_wrap=not wraps, width=width)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def _fitting(widths: list[int], room: int) -> list[int]:
+    """Column widths that take at most `room`. What stands first is what the other commands take: the widest
+    of the others are shortened, and before they are hardly to be read the first, to half at most."""
+    widths = list(widths)
+    least = min(widths[0], room // 2)
+    while sum(widths) > room:
+        at = max(range(1, len(widths)), key=widths.__getitem__, default=0)
+        if widths[0] > least and (widths[at] <= _READABLE or not at):
+            at = 0
+        if widths[at] <= 1:
+            break
+        widths[at] -= 1
+    return widths
 
 
 def _write(text: str) -> None:
