@@ -10,7 +10,8 @@ class LaneText:
     """Decodes UTF-8 across tokens and ends at a stop string, however the tokens cut it.
 
     Text that may become a stop string is held back until it is decided, and a carriage return until it is
-    known whether a line feed follows: `terminal_safe` takes the two together. Invalid bytes become U+FFFD.
+    known whether a line feed follows: `terminal_safe` takes the two together. Invalid bytes become U+FFFD; a
+    character that the end of the reply cut is left out.
     """
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
@@ -26,7 +27,7 @@ class LaneText:
 
     def finish(self) -> str:
         """What was held back, at the end of the reply."""
-        return self._advance(self._decoder.decode(b"", final=True), final=True)
+        return self._advance("", final=True)
 
     def _advance(self, text: str, final: bool) -> str:
         if self.stopped:

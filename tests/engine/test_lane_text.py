@@ -73,4 +73,11 @@ def test_one_invalid_byte_does_not_hold_the_stream_back() -> None:
     assert lane.feed(b"a\xff") == "a\N{REPLACEMENT CHARACTER}"
     assert lane.feed(b"b") == "b"
     assert lane.feed("é".encode()[:1]) == ""
-    assert lane.finish() == "\N{REPLACEMENT CHARACTER}"
+    assert lane.finish() == ""
+
+
+@given(st.text(), st.characters(min_codepoint=0x80, exclude_categories=["Cs"]), st.integers(1, 3))
+def test_a_character_that_the_end_cuts_is_left_out(text: str, last: str, bytes_of_it: int) -> None:
+    lane = LaneText()
+    begun = last.encode()[: min(bytes_of_it, len(last.encode()) - 1)]
+    assert lane.feed(text.encode() + begun) + lane.finish() == text
