@@ -30,3 +30,25 @@ async def test_long_lines_of_code_are_wrapped_in_lanes(open_chat: Open) -> None:
         await chat.send("hello")
         await chat.compare()
         await chat.until(lambda: all_is_shown(chat))
+
+
+async def test_code_with_tabs_is_coloured_as_with_spaces(open_chat: Open) -> None:
+    code = "def f(x):\n{0}if x:\n{0}{0}return {1}  # no\n{0}return 'b'"
+    tabs, spaces = (
+        f"```python\n{code.format(indent, text)}\n```" for indent, text in (("\t", "'a'"), ("    ", "'a'"))
+    )
+    async with open_chat(script=[tabs, spaces]) as chat:
+        await chat.send("hello")
+        await chat.send("again")
+        views = [view for view in chat.screen.transcript.views if view.message.role == "assistant"]
+        drawn = []
+        for view in views:
+            label = view.query_one("#code-content")
+            drawn.append(
+                [
+                    [(segment.text, segment.style) for segment in label.render_line(y)]
+                    for y in range(label.size.height)
+                ]
+            )
+        assert drawn[0] == drawn[1]
+        assert views[0].text == tabs

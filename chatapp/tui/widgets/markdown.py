@@ -8,9 +8,12 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from textual.content import Content
 from textual.widgets import Markdown
-from textual.widgets._markdown import MarkdownStream, MarkdownTable, MarkdownTableContent
+from textual.widgets._markdown import MarkdownFence, MarkdownStream, MarkdownTable, MarkdownTableContent
 
 from chatapp.core.sanitize import terminal_safe
+
+_TAB = 4
+"""Cells."""
 
 
 def _keep_line_breaks(state: StateCore) -> None:
@@ -50,6 +53,14 @@ class _Table(MarkdownTable):
         yield _TableContent(self._headers, self._rows)
 
 
+class _Fence(MarkdownFence):
+    """Without tabs: Textual expands those of coloured text and leaves the colours where they were."""
+
+    @classmethod
+    def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
+        return super().highlight(code.expandtabs(_TAB), language, ansi, dark)
+
+
 class ReplyMarkdown(Markdown):
     """A reply. Takes raw text, shows it terminal-safe; links are reported and never opened from here.
 
@@ -57,7 +68,7 @@ class ReplyMarkdown(Markdown):
     blocks anew with each one that comes.
     """
 
-    BLOCKS = {**Markdown.BLOCKS, "table_open": _Table}
+    BLOCKS = {**Markdown.BLOCKS, "table_open": _Table, "fence": _Fence, "code_block": _Fence}
     DEFAULT_CSS = """
     ReplyMarkdown {
         padding: 0;
