@@ -582,3 +582,22 @@ async def test_the_context_is_counted_anew_for_another_model(open_chat: Open) ->
         n_ctx = chat.engine.info.n_ctx
     async with open_chat(resume=conversation) as chat:
         await chat.until(lambda: f"{(1018 + 6) / n_ctx:.0%}" in chat.shown().splitlines()[0])
+
+
+@pytest.mark.parametrize("selected", [False, True])
+async def test_the_heading_of_a_version_is_seen_however_long_it_is(open_chat: Open, selected: bool) -> None:
+    script = [
+        f"{name}\n\n" + "\n\n".join(f"{name} {n}" for n in range(30)) for name in ("one", "two", "three")
+    ]
+    async with open_chat(size=(80, 24), script=[*script, "four"], settings=Settings(alternatives=3)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.press("escape")
+        await chat.ranked()
+        if selected:
+            await chat.press("up")
+        for place in (2, 3, 4, 1, 2):
+            await chat.press("right")
+            await chat.until(lambda place=place: f"◂ {place}/4 ▸" in chat.shown())
+            await chat.pilot.pause(0.2)
+            assert f"◂ {place}/4 ▸" in chat.shown()

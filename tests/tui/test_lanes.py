@@ -6,6 +6,7 @@ import pytest
 from textual.events import MouseScrollDown
 
 from chatapp.core.settings import Settings
+from chatapp.core.types import Sampling
 from chatapp.tui.widgets.lanes import side_by_side, stacked_heights
 
 from .conftest import Chat, Open
@@ -128,3 +129,24 @@ def test_lanes_stand_side_by_side_only_where_all_rows_fit() -> None:
     assert side_by_side(terminal=120, width=118, available=10, lanes=9)
     assert not side_by_side(terminal=120, width=118, available=9, lanes=9)
     assert not side_by_side(terminal=99, width=97, available=40, lanes=2)
+
+
+async def test_a_reply_that_was_broken_off_says_so_in_its_lane(open_chat: Open) -> None:
+    script = [" ".join(f"{name}{n}" for n in range(9)) for name in NAMES[:3]] + ["delta whole"]
+    async with open_chat(
+        size=(80, 24), script=script, settings=Settings(sampling=Sampling(max_tokens=5))
+    ) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.until(lambda: chat.shown().count("cut at the limit of max_tokens") == 3)
+        assert "delta whole" in chat.shown()
+        assert not any(lane.below for lane in chat.ranker.lanes)
+
+
+async def test_a_reply_that_was_stopped_says_so_in_its_lane(open_chat: Open) -> None:
+    async with open_chat(size=(120, 30), script=["word " * 200, *NAMES], pace=0.01) as chat:
+        await chat.begin("hello")
+        await chat.press("escape")
+        await chat.settled()
+        await chat.compare()
+        await chat.until(lambda: chat.shown().count("stopped here") == 1)

@@ -40,7 +40,7 @@ class ChatJudging(ChatAdapting):
             session.activate(to)
             return to
 
-        await self._change(move, stay=view is self.focused)
+        await self._change(move, stay=view is self.focused, reveal=True)
 
     async def thumb(self, view: MessageView, value: int) -> None:
         """The same thumb again takes it back."""
@@ -53,8 +53,9 @@ class ChatJudging(ChatAdapting):
         if not self.still_writing() and await self._change(lambda session: session.delete(message.id)):
             self.offer("Deleted.", "undo")
 
-    async def _change(self, step: Any, stay: bool = False) -> bool:
-        """Do something to the conversation and show it; `stay` selects the message that `step` names."""
+    async def _change(self, step: Any, stay: bool = False, reveal: bool = False) -> bool:
+        """Do something to the conversation and show it; `stay` selects the message that `step` names,
+        `reveal` scrolls to its beginning."""
         try:
             message = await self.session.do(step)
         except ChatappError as error:
@@ -63,6 +64,8 @@ class ChatJudging(ChatAdapting):
         await self.show_path()
         if stay and message is not None:
             self.select(self.transcript.view_of(message))
+        if reveal and (view := self.transcript.view_of(message)):
+            self.call_after_refresh(self.transcript.reveal, view)
         return True
 
     @work(group="edit")

@@ -7,8 +7,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message as Event
+from textual.widgets import Static
 
 from chatapp.tui.widgets.markdown import ReplyMarkdown
+from chatapp.tui.widgets.message import ENDINGS
 
 
 class LaneText(ReplyMarkdown):
@@ -17,6 +19,13 @@ class LaneText(ReplyMarkdown):
 
     def on_resize(self) -> None:
         self.post_message(self.Grew())
+
+
+class Ending(Static):
+    """Under a reply that did not end by itself, as in the conversation."""
+
+    def on_resize(self) -> None:
+        self.post_message(LaneText.Grew())
 
 
 class Lane(VerticalScroll, can_focus=False):
@@ -37,11 +46,13 @@ class Lane(VerticalScroll, can_focus=False):
             self.lane = lane
             self.lines = lines
 
-    def __init__(self, reply: int | None = None, kept: str | None = None) -> None:
+    def __init__(self, reply: int | None = None, kept: str | None = None, ended: str | None = None) -> None:
         super().__init__()
         self.reply = reply
         """Id of the reply in the store; None until it has begun."""
         self.kept = kept
+        self.ended = ended
+        """Why it ended there, a `finish_reason`."""
         self.number = 0
         self.text = ""
         """What is shown, raw."""
@@ -53,10 +64,12 @@ class Lane(VerticalScroll, can_focus=False):
         """Whether it is one of a stack, which has an upper border only."""
         self._rest = ""
         self.body = LaneText()
+        self._ending = Ending(markup=False)
         self.can_click = True
 
     def compose(self) -> ComposeResult:
         yield self.body
+        yield self._ending
 
     def on_mount(self) -> None:
         self.title()
@@ -72,8 +85,9 @@ class Lane(VerticalScroll, can_focus=False):
 
     @property
     def text_height(self) -> int:
-        """Height of the text."""
-        return max(0, self.body.size.height - 1)
+        """Height of the text, and of what is said of its end."""
+        ending = self._ending.size.height + 1 if self._ending.display else 0
+        return max(0, self.body.size.height - 1 + ending)
 
     async def write(self, delta: str) -> None:
         self.text += delta
@@ -83,12 +97,16 @@ class Lane(VerticalScroll, can_focus=False):
         """The reply was thrown away and another one follows."""
         self.text = ""
         self.complete = False
+        self._ending.display = False
         await self.body.settle("")
         self.title()
 
-    async def finish(self, reply: int, text: str) -> None:
-        self.reply, self.text, self.complete = reply, text, True
+    async def finish(self, reply: int, text: str, ended: str | None = None) -> None:
+        self.reply, self.text, self.complete, self.ended = reply, text, True, ended
         await self.body.settle(text)
+        ending = ENDINGS.get(ended or "")
+        self._ending.update(ending or "")
+        self._ending.display = ending is not None
         self.title()
 
     async def keep_pace(self, characters: int) -> None:

@@ -25,7 +25,7 @@ class LaneBox(Container):
         super().__init__(id="lanes")
         self.sampled = [Lane() for _ in range(more)]
         """By the number that the session gives them, not in the order on the screen."""
-        self.lanes = [Lane(each.id, each.text) for each in kept] + self.sampled
+        self.lanes = [Lane(each.id, each.text, each.finish_reason) for each in kept] + self.sampled
         shuffle(self.lanes)
         self._number()
         self.stacked = False
@@ -51,7 +51,7 @@ class LaneBox(Container):
             case Text(_, number, delta):
                 await self.sampled[number].write(delta)
             case Finished(reply, number):
-                await self.sampled[number].finish(reply.id, reply.text)
+                await self.sampled[number].finish(reply.id, reply.text, reply.finish_reason)
             case Replaced(_, number):
                 await self.sampled[number].restart()
 
@@ -64,13 +64,13 @@ class LaneBox(Container):
             if lane.kept is not None and not lane.complete and lane.reply is not None:
                 await lane.keep_pace(reached)
                 if len(lane.text) == len(lane.kept):
-                    await lane.finish(lane.reply, lane.kept)
+                    await lane.finish(lane.reply, lane.kept, lane.ended)
 
     async def show_kept(self) -> None:
         """Kept replies are shown whole."""
         for lane in self.lanes:
             if lane.kept is not None and not lane.complete and lane.reply is not None:
-                await lane.finish(lane.reply, lane.kept)
+                await lane.finish(lane.reply, lane.kept, lane.ended)
 
     async def take_out(self, gone: Sequence[Lane]) -> None:
         """The others are numbered anew."""

@@ -20,12 +20,13 @@ from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.heading import Heading
 from chatapp.tui.widgets.markdown import ReplyMarkdown
 
-_ENDINGS = {
+ENDINGS = {
     "cancelled": "stopped here",
     "length": "cut at the limit of max_tokens",
     "interrupted": "interrupted: the program ended while this was being written",
     "error": "the engine failed here",
 }
+"""What is said of a reply that did not end by itself, by its `finish_reason`."""
 
 
 class MessageView(Vertical, can_focus=True):
@@ -129,7 +130,7 @@ class MessageView(Vertical, can_focus=True):
         self._note.display = True
 
     def _show_ending(self) -> None:
-        ending = _ENDINGS.get(self.message.finish_reason or "")
+        ending = ENDINGS.get(self.message.finish_reason or "")
         if self._note.has_class("error"):
             return
         self._note.display = ending is not None
