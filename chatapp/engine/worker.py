@@ -216,7 +216,7 @@ class Worker:
             path=spec.path,
             sha256="",
             architecture=header.architecture,
-            description=model.description.replace("?B", _billions(model.parameters)),
+            description=_described(model),
             size=header.size,
             parameters=model.parameters,
             n_ctx=self._n_ctx,
@@ -344,9 +344,12 @@ def _context_length(spec: ModelSpec, trained: int) -> int:
     return min(trained, _MOST_CONTEXT) if trained > 0 else _MOST_CONTEXT
 
 
-def _billions(parameters: int) -> str:
-    """For the sizes that llama.cpp has no name for."""
-    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M"
+def _described(model: LlamaModel) -> str:
+    """llama.cpp's own description with a count in place of the size, which it takes from the layers alone."""
+    count = model.parameters
+    size = f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"
+    architecture, *rest = model.description.split(" ", 2)
+    return " ".join((architecture, size, *rest[1:]))
 
 
 def _batch(header: GgufHeader) -> int:

@@ -26,6 +26,11 @@ def test_what_is_loaded_is_described(start: Start, tiny: Path) -> None:
     assert seen and seen[-1] == 1.0 and seen == sorted(seen)
 
 
+def test_the_size_in_the_description_is_the_count_of_weights(start: Start, models: Path) -> None:
+    info = start(make_model(models / "deep.gguf", layers=30)).info  # which llama.cpp takes for one of 256M
+    assert info and info.description == f"llama {info.parameters / 1e6:.1f}M F16"
+
+
 def test_an_adapter_that_cannot_come_back_is_not_left_out(start: Start, tiny: Path, tmp_path: Path) -> None:
     client = start(tiny, fresh=True)
     base = texts(client, ask(temperature=0))
