@@ -203,7 +203,7 @@ def export(
     if (format or (format_of(out) if out else None)) != "markdown":
         written = as_jsonl(store, chosen)
     else:
-        written = (as_markdown(each.title, store.conversations.path(each.id)) + "\n" for each in chosen)
+        written = (as_markdown(each, store.conversations.path(each.id)) + "\n" for each in chosen)
     if out is None or str(out) == "-":
         for text in written:
             say(text, end="")

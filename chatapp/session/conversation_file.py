@@ -35,9 +35,11 @@ def as_jsonl(store: Store, conversations: Iterable[Conversation]) -> Iterator[st
         yield json.dumps(store.archive.record(each.id)) + "\n"
 
 
-def as_markdown(title: str, path: Sequence[Message]) -> str:
-    """What a reader sees of a conversation: its active path."""
-    parts = [f"# {one_line(title) or 'Untitled'}"]
+def as_markdown(conversation: Conversation, path: Sequence[Message]) -> str:
+    """What a reader sees of a conversation: its system prompt and its active path."""
+    parts = [f"# {one_line(conversation.title) or 'Untitled'}"]
+    if conversation.system:
+        parts.append(f"## System\n\n{conversation.system.strip()}")
     parts += (f"## {author(each)}\n\n{each.text.strip()}" for each in path)
     return "\n\n".join(parts) + "\n"
 

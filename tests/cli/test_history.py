@@ -163,6 +163,12 @@ def test_export_to_standard_output_is_safe_and_readable_again(cli: Cli, tmp_path
     assert "\x1b" not in markdown
 
 
+def test_markdown_begins_with_the_system_prompt(cli: Cli) -> None:
+    cli.run("ask", "-s", "Be brief.", "one")
+    markdown = cli.run("history", "export", "last", "--format", "markdown")
+    assert markdown.startswith("# one\n\n## System\n\nBe brief.\n\n## You\n\none\n\n## Guide\n\n")
+
+
 def test_import_passes_over_bad_lines_and_names_them(cli: Cli, session: Session, tmp_path: Path) -> None:
     good = cli.run("history", "export")
     record = json.loads(good)

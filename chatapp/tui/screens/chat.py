@@ -342,7 +342,7 @@ class ChatScreen(ChatJudging):
             if kind == "jsonl":
                 written = await self.session.do(lambda session: list(as_jsonl(session.store, [conversation])))
             else:
-                written = [as_markdown(conversation.title, [each.message for each in current.items])]
+                written = [as_markdown(conversation, [each.message for each in current.items])]
             write_file(path, written, "name another file: /export FILE", new=True)
         except ChatappError as error:
             self.complain(error)
