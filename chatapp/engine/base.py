@@ -40,7 +40,7 @@ class ModelInfo:
     sha256: str
     architecture: str
     description: str
-    """llama.cpp's own short description, for example `llama 8.7M Q8_0`. Made terminal-safe."""
+    """Architecture, count of weights, quantisation: `llama 8.7M Q8_0`. Made terminal-safe."""
     size: int
     """Bytes of the file."""
     parameters: int
@@ -166,7 +166,8 @@ def how_to_fit(n_ctx: int, n_ctx_train: int, max_tokens: int = 0) -> str:
     """What helps a prompt that is too long: a hint. `max_tokens` at which it would fit; 0 where none does."""
     ways = ["shorten the message"]
     if max_tokens:
-        ways.append(f"have a shorter reply (--max-tokens {max_tokens}, or max_tokens in config.toml)")
+        flag = f"--max-tokens {max_tokens}, a flag of `chatapp ask`"
+        ways.append(f"have a shorter reply ({flag}, or max_tokens in config.toml)")
     if n_ctx_train > n_ctx:
         ways.append(f"raise n_ctx in config.toml (the model takes up to {n_ctx_train})")
     return ", or ".join(ways)

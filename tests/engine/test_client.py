@@ -106,6 +106,7 @@ def test_the_oldest_turns_make_room(start: Start, tiny: Path) -> None:
         run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=1000))
     assert error.value.hint.startswith("shorten the message, or have a shorter reply (--max-tokens ")
     fitting = int(error.value.hint.split("--max-tokens ")[1].split(",")[0])
+    assert f"(--max-tokens {fitting}, a flag of `chatapp ask`, or " in error.value.hint
     run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting))
     with pytest.raises(PromptTooLong):
         run(client, ask("x" * (client.info.n_ctx - 60), max_tokens=fitting + 1))
