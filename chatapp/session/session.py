@@ -35,7 +35,16 @@ from chatapp.session.writing import Writing
 from chatapp.store.database import Store
 
 _TITLE = 60
-"""Characters of the first prompt that become the title."""
+"""Characters of the first prompt that become the title, at most."""
+
+
+def _title_of(prompt: str) -> str:
+    """Its beginning, up to the end of a word."""
+    line = one_line(prompt, len(prompt))
+    if len(line) <= _TITLE:
+        return line
+    words = line[:_TITLE].rpartition(" ")[0]
+    return (words if len(words) > _TITLE // 2 else line[: _TITLE - 1]) + "…"
 
 
 class Session(Judging):
@@ -160,8 +169,7 @@ class Session(Judging):
         require_words(text)
         conversations = self.store.conversations
         if self._conversation is None:
-            title = one_line(text, _TITLE)
-            self._conversation = conversations.create(title=title, system=self._system).id
+            self._conversation = conversations.create(title=_title_of(text), system=self._system).id
         else:
             conversations.require_open(self._conversation)
         path = self.path()

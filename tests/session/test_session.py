@@ -37,6 +37,21 @@ def test_the_prompt_is_stored_before_the_engine_is_asked(build: Build, store: St
     assert [each.text for each in session.path()] == ["How are you?", "fine"]
 
 
+def test_a_title_ends_with_a_word(build: Build) -> None:
+    for prompt, title in (
+        (
+            "Please tell me where in the old town one gets a really decent cortado",
+            "Please tell me where in the old town one gets a really…",
+        ),
+        ("w" * 80, "w" * 59 + "…"),
+        ("six " + "w" * 80, "six " + "w" * 55 + "…"),
+        ("word " * 11 + "ends.", "word " * 11 + "ends."),
+    ):
+        session = build(["fine"])
+        session.begin(prompt)
+        assert session.conversation is not None and session.conversation.title == title
+
+
 def test_a_new_session_stores_no_empty_conversation(build: Build, store: Store) -> None:
     session = build()
     session.new()
