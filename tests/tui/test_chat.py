@@ -601,3 +601,26 @@ async def test_the_heading_of_a_version_is_seen_however_long_it_is(open_chat: Op
             await chat.until(lambda place=place: f"◂ {place}/4 ▸" in chat.shown())
             await chat.pilot.pause(0.2)
             assert f"◂ {place}/4 ▸" in chat.shown()
+
+
+async def test_versions_are_offered_once_the_reply_is_complete(open_chat: Open) -> None:
+    async with open_chat(script=["one", "two", "three", "four", "word " * 100], pace=0.01) as chat:
+        await chat.send("hello")
+        await chat.rank("1", "2", "3")
+        await chat.press("escape")
+        assert "versions" in chat.key_line()
+        await chat.write("again")
+        await chat.press("enter")
+        await chat.until(lambda: chat.screen.writing and chat.texts()[-1].startswith("word"))
+        assert "versions" not in chat.key_line() and "select" in chat.key_line()
+        await chat.press("escape")
+        await chat.settled()
+
+
+@pytest.mark.parametrize(("width", "cells"), [(99, 24), (100, 40)])
+async def test_the_first_line_is_narrow_below_100_columns(open_chat: Open, width: int, cells: int) -> None:
+    async with open_chat(size=(width, 30)) as chat:
+        chat.screen.status.model = "m" * 60
+        await chat.pilot.pause()
+        await chat.until(lambda: "m" * (cells - 1) + "…" in chat.shown().splitlines()[0])
+        assert "m" * cells not in chat.shown().splitlines()[0]

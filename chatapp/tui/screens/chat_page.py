@@ -195,7 +195,7 @@ class ChatPage(Screen[None]):
         self.status.training = summary
 
     def _set_writing(self, going_on: bool) -> None:
-        self.writing = going_on
+        self.writing = self.composer.waiting = going_on
         if going_on:
             self._stopped = False  # here: from now on Esc stops
             self._idle.clear()

@@ -76,13 +76,16 @@ class Composer(TextArea):
         self.prompts: list[str] = []
         self.versions = 1
         """Of the last reply; more than one lets Left and Right walk them."""
+        self.waiting = False
+        """Whether a reply is being written, and no version can be walked to."""
         self.selectable = False
         """Whether there is a message that Up could select."""
         self._recalling = Recalling()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "leave":
-            return not self.text and (self.selectable if parameters[0] == "above" else self.versions > 1)
+            walks = self.versions > 1 and not self.waiting
+            return not self.text and (self.selectable if parameters[0] == "above" else walks)
         if action == "complete":
             return bool(self.suggestion)
         if action == "run":

@@ -40,7 +40,7 @@ class StatusBar(Widget):
     def render(self) -> Content:
         width = self.content_size.width
         name = Content.styled("chatapp", self.get_visual_style("status--name", partial=True))
-        right = self._right(width)
+        right = self._right(self.outer_size.width)
         room = width - cell_len(name.plain) - cell_len(right.plain) - 5
         title = cut(self.title, room) if room > 3 else ""
         left = Content.assemble(name, "   ", (title, self.get_visual_style("status--title", partial=True)))
