@@ -3,7 +3,7 @@
     CHATAPP_TEST_DATA=DIR python -m tests.bench.training_memory
     CHATAPP_TEST_DATA=DIR python -m tests.bench.training_memory --model FILE --max-memory 2.5GB
 
-Runs `chatapp train dpo` in a fresh process for each model: without --model the embedded one, and a random llama
+Runs `chatapp train dpo` in a fresh process for each: without --model the embedded one and a random llama
 of about 100M parameters that is made for this. One JSON line each.
 """
 
