@@ -330,9 +330,8 @@ def distinct(
         best[ids] = min(tier, best.get(ids, tier))
     if len(set(best.values())) < 2:
         return None
-    return RankingRow(
-        prompt, tuple(best), tuple(best.values()), key, weight, frozenset(unfinished) & best.keys()
-    )
+    cut_off = frozenset(each for each in unfinished if each in best)
+    return RankingRow(prompt, tuple(best), tuple(best.values()), key, weight, cut_off)
 
 
 def conversation_rows(
