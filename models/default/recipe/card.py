@@ -206,7 +206,8 @@ def render(work: Path, gguf: Path, note: str) -> str:
     lines += ["The older sets, whose misses were looked at while the "
               "training text was written: their questions are kept out of "
               "it, their subjects are not.", ""]
-    older = [("guide", "first"), ("second", "second"), ("third", "third")]
+    older = [("guide", "first"), ("second", "second"), ("third", "third"),
+             ("fourth", "fourth")]
     rows = [[WHAT.get(kind, kind), order, k["probes"], *_shares(k)]
             for name, order in older for kind, k in result[name]["kinds"].items()]
     hundred = result["app_questions"]["kinds"]["app"]

@@ -47,12 +47,28 @@ OPENINGS = [
     "Let's rehearse it; I can't do it for real.",
     "We can rehearse this, but nothing will really happen.",
     "I can't really do that, but let's rehearse it.",
+    "Just a rehearsal, since I can't act out there.",
+    "For practice only: in a rehearsal I can play along.",
+    "I have no way to do it, so we rehearse.",
+    "As a rehearsal, gladly.",
+    "Let me play the other side, as a rehearsal.",
+    "Nothing will be ordered or booked, we only rehearse.",
+    "Only as a dry run, a rehearsal.",
+    "Then we rehearse that talk.",
+    "Pretend that I work there; it's a rehearsal.",
+    "Real help you'd get elsewhere, here we rehearse.",
+    "A rehearsal it is, then.",
+    "You can try it out on me: this is a rehearsal.",
 ]
 ENDINGS = [
     "In our rehearsal that is done; for real you would do it yourself.",
     "In our rehearsal, all is set. To do it for real, contact them yourself.",
     "That is where our rehearsal ends: nothing was done for real.",
     "In this rehearsal we say it is done. For real you would call them.",
+    "And so the rehearsal is over; nothing has really happened.",
+    "Well rehearsed! The real thing is up to you.",
+    "For the rehearsal's sake it counts as done.",
+    "We leave the rehearsal here, with nothing really done.",
 ]
 
 

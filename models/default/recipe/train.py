@@ -77,9 +77,9 @@ PHASES = [
         "limits": .07, "errand": .003, "mixed": .02}),
 ]
 LEG_MIX = {
-    "sgd": .11, "topical": .13, "taskmaster": .06, "oasst": .003,
-    "drills": .06, "recall": .10, "passing": .14, "app": .18, "noisy": .05, "contrast": .05, "talk": .12,
-    "limits": .10, "errand": .003, "mixed": .04}
+    "sgd": .09, "topical": .11, "taskmaster": .05, "oasst": .003,
+    "drills": .05, "recall": .09, "passing": .15, "app": .20, "noisy": .05, "contrast": .06, "talk": .12,
+    "limits": .12, "errand": .003, "mixed": .05}
 LEG = [Phase(0.8, 512, LEG_MIX), Phase(1.00, 1024, LEG_MIX)]
 """How a guide that is there already is trained on (see start.py)."""
 

@@ -14,7 +14,8 @@ Item = dict[str, Any]
 
 class Passing:
     """Draws dialogues over the items of passing/: ways to tell the values of
-    some slots, what to react, and for each slot questions and answers.
+    some slots, what to react, for each slot questions and answers, and
+    perhaps how it changes later.
     `recall` gives values, corrections, and what stands between."""
 
     def __init__(self, recall: Recall, items: list[Item]) -> None:
@@ -39,13 +40,20 @@ class Passing:
             said = said.lower()
         turns = [("user", self._filled(said, values)),
                  ("assistant", self._reply(r.choice(item["react"]), values))]
-        if len(values) == 1 and r.random() < 0.2:
+        if len(values) == 1 and r.random() < (0.4 if "change" in item else 0.2):
             (slot, old), = values.items()
             values[slot] = new = self.value(item["slots"][slot])
-            said, reply = (r.choice(self.recall.material[key]).format(n=new, o=old)
-                           for key in ("correct", "correct_say"))
+            said, reply = (self._filled(r.choice(ways), {"n": new, "o": old})
+                           for ways in self.changes(item))
             turns += [("user", said), ("assistant", Copied(reply, new))]
         return turns, values
+
+    def changes(self, item: Item) -> tuple[list[str], list[str]]:
+        """Ways to take back what an item told, and replies: its own where it
+        has some, now and then those that suit anything."""
+        if "change" in item and self.rng.random() < 0.8:
+            return item["change"], item["changed"]
+        return self.recall.material["correct"], self.recall.material["correct_say"]
 
     def asked(self, item: Item, slot: str, values: dict[str, str]) -> Dialogue:
         """A question for one of the values, and the answer."""
