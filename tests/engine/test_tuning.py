@@ -254,7 +254,7 @@ def test_long_work_is_never_silent(
         slow.load(ModelSpec(large, "large", threads=1))
         heard.clear()
         # One reply, which is not whole for seconds.
-        slow.rollout([row[:20]], 1, replace(PURE, max_tokens=300))
+        slow.rollout([row[:20]], 1, replace(PURE, max_tokens=1500))
     finally:
         slow.close()
     assert heard.count(0) > 1 and heard[-1] == 1
