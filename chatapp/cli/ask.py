@@ -232,7 +232,8 @@ def _replies(session: Session, prompt: Message, n: int, sampling: Sampling, stre
                         say(delta, end="")
                         last = delta[-1:] or last
                     case Dropped(turns):
-                        note(f"note: the oldest {turns} turns did not fit into the context and were left out")
+                        what = "oldest turn" if turns == 1 else f"oldest {turns} turns"
+                        note(f"note: what did not fit into the context was left out: the {what}")
                     case Finished(reply, lane):
                         lanes[lane] = reply
                     case Replaced(lane=lane) | Removed(lane=lane):
