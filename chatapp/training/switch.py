@@ -24,9 +24,9 @@ def using(model: Any, adapter: str | None) -> AbstractContextManager[None]:
     )
 
 
-def as_now(model: Any) -> AbstractContextManager[None]:
-    """A context within which the same adapters of `model` are on as at this call."""
-    return _set([(layer, layer._disable_adapters, layer._active_adapter) for layer in layers(model)])
+def as_now(switched: list[Any]) -> AbstractContextManager[None]:
+    """A context within which the same adapters of these layers are on as at this call."""
+    return _set([(layer, layer._disable_adapters, layer._active_adapter) for layer in switched])
 
 
 @contextmanager
