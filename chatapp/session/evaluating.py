@@ -35,6 +35,7 @@ from chatapp.training.data import (
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import AT_ONCE
 from chatapp.training.progress import Listener, Pace, silent
+from chatapp.training.rollouts import drawn_in_parts
 from chatapp.training.serve import ServedReward
 from chatapp.training.settings import Settings
 
@@ -227,17 +228,13 @@ class Evaluation:
     def _drawn(
         self, side: AdapterSpec | None, prompts: Sequence[tuple[int, ...]]
     ) -> list[tuple[Sample, ...]]:
-        """Replies as the chat samples them, to some prompts at a time; each has the seed that it would have
-        had otherwise."""
+        """Replies as the chat samples them."""
         self._engine.set_adapter(side)
-        settings, drawn = self._settings, list[tuple[Sample, ...]]()
-        samples = settings.evaluate_samples
-        pace = Pace("evaluate", len(prompts), self._progress)
-        for start in range(0, len(prompts), AT_ONCE):
-            own = replace(settings.chat, seed=77 + start * samples)
-            drawn += self._engine.rollout(prompts[start : start + AT_ONCE], samples, own)
-            pace.done(len(drawn))
-        return drawn
+        settings, pace = self._settings, Pace("evaluate", len(prompts), self._progress)
+        sampling = replace(settings.chat, seed=77)
+        return drawn_in_parts(
+            self._engine.rollout, prompts, settings.evaluate_samples, sampling, AT_ONCE, pace
+        )
 
     @property
     def _settings(self) -> Settings:

@@ -32,7 +32,7 @@ from chatapp.training.data import (
 )
 from chatapp.training.freshness import freshness
 from chatapp.training.progress import Listener, Pace, Progress, silent
-from chatapp.training.rollouts import UNFILTERED
+from chatapp.training.rollouts import UNFILTERED, drawn_in_parts
 from chatapp.training.settings import Material
 
 if TYPE_CHECKING:
@@ -124,17 +124,12 @@ def own_dialogues(
     limit = longest(engine)
     prompts = list(islice(((turn, ids) for turn, ids in encoded if len(ids) < limit), SAMPLED))
     pace = Pace("mix", len(prompts), progress)
-    found: list[Dialogue] = []
-    for start in range(0, len(prompts), _AT_ONCE):
-        part = prompts[start : start + _AT_ONCE]
-        drawn = engine.rollout([ids for _, ids in part], 1, replace(_SAMPLING, seed=1 + start))
-        found += [
-            (turn, Turn("assistant", reply.text.strip()))
-            for (turn, _), (reply,) in zip(part, drawn, strict=True)
-            if reply.text.strip() and reply.finish_reason == "stop"
-        ]
-        pace.done(start + len(part))
-    return found
+    drawn = drawn_in_parts(engine.rollout, [ids for _, ids in prompts], 1, _SAMPLING, _AT_ONCE, pace)
+    return [
+        (turn, Turn("assistant", reply.text.strip()))
+        for (turn, _), (reply,) in zip(prompts, drawn, strict=True)
+        if reply.text.strip() and reply.finish_reason == "stop"
+    ]
 
 
 def _remembered(

@@ -14,6 +14,7 @@ from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
 from chatapp.training.progress import Listener, Pace, silent
+from chatapp.training.rollouts import drawn_in_parts
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import at_reference
 
@@ -143,15 +144,11 @@ class Examiner:
         return drawn
 
     def _drawn(self, prompts: Sequence[Ids], sampling: Sampling) -> list[list[Any]]:
-        """Replies to all prompts, some at a time; each has the seed that it would have had otherwise."""
-        samples, seed = self._settings.evaluate_samples, sampling.seed or 0
-        pace = Pace("evaluate", len(prompts), self._progress)
-        drawn: list[list[Any]] = []
-        for start in range(0, len(prompts), AT_ONCE):
-            own = replace(sampling, seed=seed + start * samples)
-            drawn += map(list, self._sampler.rollout(prompts[start : start + AT_ONCE], samples, own))
-            pace.done(len(drawn))
-        return drawn
+        """Replies to all prompts."""
+        samples, pace = self._settings.evaluate_samples, Pace("evaluate", len(prompts), self._progress)
+        return list(
+            map(list, drawn_in_parts(self._sampler.rollout, prompts, samples, sampling, AT_ONCE, pace))
+        )
 
 
 def _scored(
