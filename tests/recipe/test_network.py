@@ -230,6 +230,25 @@ def test_a_leg_goes_on_from_what_is_there(pool: Pool, tmp_path: Path) -> None:
     assert trained(state) == 5000 + 1024 and state["seconds"] > 7
 
 
+@pytest.mark.parametrize("layers", [5, 7, 8, 10])
+def test_a_grown_network_computes_the_same(layers: int) -> None:
+    torch.manual_seed(5)
+    small, large = Guide(SMALL).eval(), Guide(replace(SMALL, layers=layers)).eval()
+    large.load_state_dict(start.grown(small.state_dict(), layers))
+    ids = torch.randint(0, 300, (2, 20))
+    assert torch.allclose(small(ids), large(ids), atol=1e-5)
+    # what is added learns, and is not what is there a second time
+    large(ids).square().mean().backward()
+    silent = [block for block in large.blocks if not block.o.weight.any()]
+    assert len(silent) == layers - SMALL.layers and all(block.o.weight.grad.any() for block in silent)
+
+
+@pytest.mark.parametrize("layers", [4, 11])
+def test_it_is_neither_cut_nor_more_than_doubled(layers: int) -> None:
+    with pytest.raises(ValueError, match="cannot grow"):
+        start.grown(Guide(SMALL).state_dict(), layers)
+
+
 def test_rate_rises_and_falls() -> None:
     plan = Plan(tokens=6144 * 1000)
     rates = [plan.rate(s) for s in range(plan.steps)]

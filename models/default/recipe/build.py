@@ -131,7 +131,7 @@ def train_stage(args: argparse.Namespace, work: Path) -> None:
     meanings = len(json.loads((work / "meanings.json").read_text()))
     begun = start.read(args.start) if args.start else None
     plan = Plan(args.tokens, args.seed, meanings=meanings, leg=begun is not None,
-                before=begun.tokens if begun else 0, peak=args.peak)
+                before=begun.tokens if begun else 0, peak=args.peak, dropout=args.dropout)
     train(pools, Shape(), plan, work, compiled=not args.eager, start=begun)
 
 
@@ -180,6 +180,7 @@ def main() -> None:
     p.add_argument("--tokens", type=int, default=115_000_000)
     p.add_argument("--from", dest="start", type=Path, help="go on from this guide file, not from nothing")
     p.add_argument("--peak", type=float, default=1.0, help="share of the learning rates to begin with")
+    p.add_argument("--dropout", type=float, default=0.1, help="share left out of what each half layer adds")
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--scale", type=float, default=1.0, help="share of the generated dialogues to make")
     p.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))

@@ -15,12 +15,18 @@ class Shape:
 
     vocab: int = 4096
     width: int = 256
-    layers: int = 6
+    layers: int = 9
     heads: int = 4
     ffn: int = 704
     context: int = 1024
     rope_base: float = 10000.0
     eps: float = 1e-5
+
+    @property
+    def middle(self) -> int:
+        """The block (from 1) whose output tells what a turn means: at two
+        thirds, so that what is said is known before its words are picked."""
+        return 2 * self.layers // 3
 
     def as_dict(self) -> dict:
         """The sizes as a plain dictionary, for checkpoints."""

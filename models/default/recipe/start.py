@@ -53,6 +53,34 @@ def read(path: Path) -> Start:
     return Start(weights, int(trained[0]), float(trained[1]))
 
 
+def grown(weights: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
+    """The weights of a network of `layers` blocks that computes the same.
+
+    The added ones stand evenly among the others; each is a copy of the one
+    before it that adds nothing yet, its `o` and `down` being zero (as the
+    expanded blocks of LLaMA Pro, arXiv 2401.02415).
+    """
+    blocks: dict[int, dict[str, torch.Tensor]] = {}
+    out = {}
+    for name, weight in weights.items():
+        if name.startswith("blocks."):
+            _, number, rest = name.split(".", 2)
+            blocks.setdefault(int(number), {})[rest] = weight
+        else:
+            out[name] = weight
+    if not len(blocks) <= layers <= 2 * len(blocks):
+        raise ValueError(f"{len(blocks)} blocks cannot grow to {layers}")
+    at = 0
+    for number in range(len(blocks)):
+        copies = (number + 1) * layers // len(blocks) - at
+        for copy in range(copies):
+            for rest, weight in blocks[number].items():
+                silent = copy and rest in ("o.weight", "down.weight")
+                out[f"blocks.{at}.{rest}"] = torch.zeros_like(weight) if silent else weight.clone()
+            at += 1
+    return out
+
+
 def tokenizer(path: Path, out: Path) -> None:
     """Write the tokenizer of `path` as tokenizer.json."""
     file = gguf.GGUFReader(path)

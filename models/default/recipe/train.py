@@ -1,13 +1,13 @@
 """Trains the guide: packed rows, Muon and AdamW, five stages of data.
 
 Beside the next token the network learns what a user turn means: a linear
-layer on what block MIDDLE hands on at the last token before the reply tells
+layer on what the block `middle` hands on at the last token before the reply tells
 the meanings of composed turns apart (multi-task learning, Caruana 1997).
 Without it the reply is picked word by word, and picks up less of what was
 asked than a linear classifier does. The layer is not part of the file.
 
 Where a reply takes over what the user told before, one head of the block
-after MIDDLE learns to look at the very token that comes next (attention
+after `middle` learns to look at the very token that comes next (attention
 supervised as in Liu et al. 2016, arXiv 1609.04186). Without it so small a
 network never finds the way from a question to what was told: after 147M
 tokens it told back whatever had been told last.
@@ -30,11 +30,10 @@ import torch.distributed as together
 import torch.nn.functional as functional
 from model import Guide, Shape, sight_mask
 from packing import ANSWERED, Pool, Row, Stream
-from start import Start
+from start import Start, grown
 from torch import Tensor, nn
 
-MIDDLE = 4  # the block whose output tells the meaning
-HEAD = 2  # the head of the next block that looks at what is taken over
+HEAD = 2  # the head of the block after `middle` that looks at what is taken over
 NARROW = dict.fromkeys(ANSWERED, 0.7)
 """Shares of dialogues whose replies see only the head of their turn."""
 
@@ -77,9 +76,9 @@ PHASES = [
         "limits": .07, "errand": .003, "mixed": .02}),
 ]
 LEG_MIX = {
-    "sgd": .09, "topical": .11, "taskmaster": .05, "oasst": .003,
-    "drills": .05, "recall": .09, "passing": .15, "app": .20, "noisy": .05, "contrast": .06, "talk": .12,
-    "limits": .12, "errand": .003, "mixed": .05}
+    "sgd": .08, "topical": .10, "taskmaster": .04, "oasst": .003,
+    "drills": .04, "recall": .08, "passing": .14, "app": .25, "noisy": .05, "contrast": .06, "talk": .13,
+    "limits": .13, "errand": .003, "mixed": .05}
 LEG = [Phase(0.8, 512, LEG_MIX), Phase(1.00, 1024, LEG_MIX)]
 """How a guide that is there already is trained on (see start.py)."""
 
@@ -148,11 +147,12 @@ def loss_sums(model: Guide, teller: nn.Linear, ids: Tensor, sight: Tensor,
     looks, which should be at `source` (see `targets`)."""
     kind = ids.device.type
     mask = sight_mask(sight, torch.bfloat16)
+    middle = model.shape.middle
     with torch.autocast(kind, torch.bfloat16):
-        last, within = model.states(ids, mask, MIDDLE)
+        last, within = model.states(ids, mask, middle)
         logits = functional.linear(last.flatten(0, 1)[places], model.embed.weight)
         length = ids.shape[1]
-        q, k = model.blocks[MIDDLE].looks(within, model.cos[:length], model.sin[:length], HEAD)
+        q, k = model.blocks[middle].looks(within, model.cos[:length], model.sin[:length], HEAD)
     score = (q * q.shape[-1] ** -0.5).float() @ k.float().transpose(-1, -2) + mask[:, 0]
     looked = functional.cross_entropy(score.flatten(0, 1), source.flatten(), ignore_index=-1,
                                       reduction="sum")
@@ -205,7 +205,7 @@ def train(pools: dict[str, Pool], shape: Shape, plan: Plan, work: Path,
     model = Guide(shape)
     teller = nn.Linear(shape.width, plan.meanings)
     if start:
-        model.load_state_dict(start.weights)
+        model.load_state_dict(grown(start.weights, shape.layers))
         # it learns to tell before what it tells moves the network
         nn.init.zeros_(teller.weight)
     model.to(device)
