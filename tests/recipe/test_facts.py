@@ -81,7 +81,9 @@ def test_every_key_it_names_is_the_programs() -> None:
     [
         "situations.yml",
         *sorted(
-            f"{p.parent.name}/{p.name}" for folder in ("asked", "follow") for p in (RECIPE / folder).iterdir()
+            f"{p.parent.name}/{p.name}"
+            for folder in ("asked", "follow", "doubted")
+            for p in (RECIPE / folder).iterdir()
         ),
     ],
 )

@@ -207,7 +207,7 @@ def render(work: Path, gguf: Path, note: str) -> str:
               "training text was written: their questions are kept out of "
               "it, their subjects are not.", ""]
     older = [("guide", "first"), ("second", "second"), ("third", "third"),
-             ("fourth", "fourth")]
+             ("fourth", "fourth"), ("fifth", "fifth")]
     rows = [[WHAT.get(kind, kind), order, k["probes"], *_shares(k)]
             for name, order in older for kind, k in result[name]["kinds"].items()]
     hundred = result["app_questions"]["kinds"]["app"]
@@ -220,9 +220,10 @@ def render(work: Path, gguf: Path, note: str) -> str:
               "none chosen.", ""]
     for turns in result["talk"]["samples"]:
         lines += _talk(turns)
-    lines += ["### Failures of the probes, verbatim", ""]
+    lines += ["### Failures of the probes, verbatim", "",
+              "Of the fifth set: the newest stays unread, so that it can be used again.", ""]
     for kind in WHAT:
-        missed = [m for m in result["fresh"]["missed"] if m["kind"] == kind]
+        missed = [m for m in result["fifth"]["missed"] if m["kind"] == kind]
         for row in missed[:2]:
             lines += _talk(row["turns"])
     for turns in c["examples"][:5]:

@@ -45,15 +45,16 @@ def _joined(one: Any, other: Any) -> Any:
 
 def facts(here: Path = HERE) -> list[dict[str, Any]]:
     """The facts with all the questions written for them; `leans` are short
-    ones that lean on the answer to a neighbouring fact."""
+    ones that lean on the answer to a neighbouring fact, `doubted` is what
+    people say who do not believe the answer."""
     found = read("facts.yml", here)
     more = read("situations.yml", here)
-    asked, leans = gathered("asked", here), gathered("follow", here)
+    asked, leans, doubted = (gathered(name, here) for name in ("asked", "follow", "doubted"))
     for fact in found:
         one = asked.get(fact["id"], {})
         fact["ask"] = fact.get("ask", []) + more.get(fact["id"], [])
         fact["asked"], fact["then"] = one.get("ask", []), one.get("then", [])
-        fact["leans"] = leans.get(fact["id"], [])
+        fact["leans"], fact["doubted"] = leans.get(fact["id"], []), doubted.get(fact["id"], [])
     return found
 
 

@@ -22,7 +22,7 @@ from clean import Turn
 from player import Player, seeds
 
 PROBE = Path(__file__).parent / "probes" / "guide.jsonl"
-OLDER = ("fourth", "third", "second", "guide", "app_questions")
+OLDER = ("fifth", "fourth", "third", "second", "guide", "app_questions")
 SETS = ("fresh", *OLDER)
 """The files of probes that are scored; see probes/README.md."""
 

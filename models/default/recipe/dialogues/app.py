@@ -13,7 +13,7 @@ ASKED = 0.75  # share of questions written by hand, the rest are framed
 
 
 class App:
-    """Draws dialogues over `facts` (see facts.yml and asked/)."""
+    """Draws dialogues over `facts` (see facts.yml, asked/ and doubted/)."""
 
     def __init__(self, wording: Wording, facts: list[dict[str, Any]],
                  admitting: dict[str, list[str]]) -> None:
@@ -87,10 +87,13 @@ class App:
                 ("assistant", self.answer(fact))]
 
     def corrected(self) -> Dialogue:
-        """An answer that the user says is wrong."""
+        """An answer that the user says is wrong, often by what it is about."""
         r = self.rng
-        said = self.wording.rough(r.choice(self.admitting["ask"]), 0.1)
-        return [*self.one(),
+        fact = r.choice(self.facts)
+        about = fact["doubted"] if r.random() < 0.7 else []
+        said = self.wording.rough(r.choice(about or self.admitting["ask"]), 0.1)
+        return [("user", self.question(fact)),
+                ("assistant", self.answer(fact)),
                 ("user", Meant(said, "admitting")),
                 ("assistant", r.choice(self.admitting["say"]))]
 
@@ -100,7 +103,7 @@ class App:
         turns: Dialogue = []
         for _ in range(r.choices([1, 2, 3], [5, 3, 1])[0]):
             turns += r.choices([self.one, self.followed, self.leaning, self.corrected],
-                               [10, 4, 7, 1])[0]()
+                               [10, 4, 7, 2])[0]()
             if r.random() < 0.04:
                 turns += [("user", self.wording.rough(r.choice(
                     ["thanks", "thank you", "ok", "got it", "great", "cool",
