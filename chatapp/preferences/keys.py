@@ -14,10 +14,10 @@ _ALL_BAD = "x"
 class Ordering:
     """Orders replies 1 to `n` (their numbers on the screen, at most 9).
 
-    A digit is the best, the next best, and so on; the last reply places itself. `=` before a digit ties it
-    with the one before; `==` ties all that are left with each other. `x` says that all are bad. A press that
-    means nothing now is ignored: the methods return whether it counted. `backspace` takes back the last one
-    that did.
+    A digit is the best, the next best, and so on; the last reply places itself, until `=` says that it is
+    tied. `=` before a digit ties it with the one before; `==` ties all that are left with each other. `x`
+    says that all are bad. A press that means nothing now is ignored: the methods return whether it counted.
+    `backspace` takes back the last one that did.
     """
 
     def __init__(self, n: int) -> None:
@@ -36,7 +36,7 @@ class Ordering:
         return self._press(str(number))
 
     def press_equals(self) -> bool:
-        return not self.complete and self._press(_TIE)
+        return (not self.complete or self.placed_itself is not None) and self._press(_TIE)
 
     def press_all_bad(self) -> bool:
         return not self.all_bad and self._press(_ALL_BAD)
@@ -56,10 +56,15 @@ class Ordering:
         if key == _ALL_BAD:
             self.all_bad = True
         elif key == _TIE and not self._tie:
+            if self.placed_itself is not None:
+                self._tiers.pop()
             self._tie = True
         elif key == _TIE:
             self._tie = False
-            self._tiers.append(self._unplaced())
+            if len(left := self._unplaced()) == 1 and self._tiers:
+                self._tiers[-1] += left
+            else:
+                self._tiers.append(left)
         else:
             if self._tie and self._tiers:
                 self._tiers[-1].append(int(key))
@@ -84,6 +89,11 @@ class Ordering:
         """The last reply, where no digit placed it."""
         last = self._tiers[-1] if self.complete and not self.all_bad else []
         return last[0] if len(last) == 1 and str(last[0]) not in self._keys else None
+
+    @property
+    def ends_in_tie(self) -> bool:
+        """Whether the last reply placed itself below a tie, which it may as well belong to."""
+        return self.placed_itself is not None and any(len(tier) > 1 for tier in self._tiers[-2:-1])
 
     @property
     def started(self) -> bool:

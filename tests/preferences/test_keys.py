@@ -49,6 +49,13 @@ def seen(ordering: Ordering) -> tuple[object, ...]:
         (4, "24x<", ((2,), (4,)), "2 › 4 › _"),
         (4, "22999", ((2,),), "2 › _"),
         (1, "1", ((1,),), "1"),
+        (4, "1=2=3", ((1, 2, 3), (4,)), "1 = 2 = 3 › 4"),
+        (4, "1=2=3=", ((1, 2, 3),), "1 = 2 = 3 = _"),
+        (4, "1=2=3=4", ((1, 2, 3, 4),), "1 = 2 = 3 = 4"),
+        (4, "1=2=3==", ((1, 2, 3, 4),), "1 = 2 = 3 = 4"),
+        (4, "1=2=3=<", ((1, 2, 3), (4,)), "1 = 2 = 3 › 4"),
+        (3, "12=3", ((1,), (2, 3)), "1 › 2 = 3"),
+        (2, "1=2", ((1, 2),), "1 = 2"),
     ],
 )
 def test_what_keys_say(n: int, keys: str, tiers: object, text: str) -> None:
@@ -81,6 +88,14 @@ def test_three_digits_rank_four_replies() -> None:
 )
 def test_which_reply_placed_itself(n: int, keys: str, number: int | None) -> None:
     assert after(n, keys).placed_itself == number
+
+
+@pytest.mark.parametrize(
+    ("n", "keys", "there"),
+    [(4, "1=2=3", True), (4, "31=2", True), (4, "1=23", False), (4, "1=2=3=4", False), (1, "==", False)],
+)
+def test_whether_the_last_may_belong_to_a_tie(n: int, keys: str, there: bool) -> None:
+    assert after(n, keys).ends_in_tie == there
 
 
 @given(n=st.integers(1, 9), keys=KEYS)

@@ -206,6 +206,35 @@ async def test_ties(open_chat: Open) -> None:
         assert only_ranking(chat).tiers == ((ids[2], ids[0]), (ids[1],), (ids[3],))
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_all_are_tied_when_each_is_typed(open_chat: Open, at_once: bool) -> None:
+    keys = ("1", "equals_sign", "2", "equals_sign", "3", "equals_sign", "4")
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        if at_once:
+            chat.press_at_once(*keys)
+        else:
+            await chat.press(*keys)
+        await chat.ranked()
+        assert only_ranking(chat).tiers == (tuple(ids),)
+        assert chat.screen.composer.text == ""
+
+
+async def test_the_last_stays_below_a_tie_with_enter(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.compare()
+        ids = [lane.reply for lane in chat.ranker.lanes]
+        await chat.press("3", "1", "equals_sign", "2")
+        await chat.until(lambda: "Best first:  3 › 1 = 2 › 4   = ties the last one too" in chat.shown())
+        assert chat.store.rankings.list() == []
+        await chat.press("enter")
+        await chat.ranked()
+        assert only_ranking(chat).tiers == ((ids[2],), (ids[0], ids[1]), (ids[3],))
+
+
 async def test_all_bad(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("hello")

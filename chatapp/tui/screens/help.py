@@ -63,7 +63,7 @@ _RANKING = (
     ("x", "all bad"),
     ("e, number", "write what that reply should have said"),
     ("Backspace", "undo the last key"),
-    ("Enter", "done (by itself when the last is placed)"),
+    ("Enter", "done (by itself when the last is placed, but below a tie)"),
     ("s", "later: replies are kept, nothing is ranked"),
     ("Esc", "leave, the same; ends chatapp rank, where s goes on"),
     ("Up Down", "open another reply, where there is no room for all"),

@@ -189,7 +189,7 @@ class Ranker(Vertical, can_focus=True):
         if self.all_there and len(self.lanes) < 2:
             nothing = ChatappError("no different reply came", "ask again, or raise alternatives_temperature")
             self._close(Outcome(error=self._problem or nothing))
-        elif self.ordering.complete:
+        elif self.ordering.complete and not self.ordering.ends_in_tie:
             await self.action_commit()
 
     async def _only_whole(self) -> None:
@@ -268,6 +268,8 @@ class Ranker(Vertical, can_focus=True):
                 line += Content(
                     "   waiting for the last one" if self.ordering.complete else "   still writing"
                 )
+            elif self.ordering.ends_in_tie:
+                line += Content("   = ties the last one too")
         if self._problem:
             problem = f"{self._problem}: {self._problem.hint}"
             line += Content.styled("\n" + terminal_safe(problem), "$error")
@@ -275,7 +277,7 @@ class Ranker(Vertical, can_focus=True):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
-        free = not self._editing and not self._correcting
+        free = not (self._editing or self._correcting or self._left)
         match action:
             case "digit":
                 return free and parameters[0] <= len(self.lanes) and not self.ordering.complete
