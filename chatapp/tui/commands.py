@@ -87,7 +87,7 @@ def parse(text: str) -> tuple[Command, str] | None:
         names = [each.name for each in named] or get_close_matches(
             word, [each.name for each in COMMANDS if each.name], 1, _NEAR
         )
-        if rest and not names:
+        if rest and not names and not word.isalpha():
             return None
         meant = f"{' or '.join('/' + each for each in names)}? Else " if names else ""
         raise UsageError(f"there is no command /{found[1]}", meant + _AS_MESSAGE)

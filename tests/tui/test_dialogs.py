@@ -11,6 +11,7 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
+from chatapp.core.errors import UsageError
 from chatapp.core.settings import Settings, load_settings
 from chatapp.tui.commands import COMMANDS, matching, parse
 from chatapp.tui.screens.chats import ChatsScreen
@@ -425,6 +426,7 @@ async def test_a_text_with_a_slash_that_is_no_command_is_a_message(open_chat: Op
         ("/renmae fruit", "there is no command /renmae: /rename?"),
         ("/re", "there is no command /re: /regenerate or /rename?"),
         ("/zzz", "there is no command /zzz: a space before the slash sends it as a message"),
+        ("/zzz it all", "there is no command /zzz: a space before the slash sends it as a message"),
         ("/", "there is no command /: a space"),
         ("/rename", "/rename needs its TITLE"),
     ],
@@ -510,7 +512,10 @@ async def test_a_dialog_is_answered_before_another_command(open_chat: Open) -> N
 
 def test_command_parsing() -> None:
     assert parse("hello") is None
-    assert parse("/nothing like it") is None
+    for text in ("/nothing like it", "/nothing\nlike it"):
+        with pytest.raises(UsageError, match="there is no command /nothing"):
+            parse(text)
+    assert parse("/usr/bin is full") is None and parse("/2 of them") is None
     command, argument = parse("/rename  a b ") or (None, "")
     assert command is not None and (command.name, argument) == ("rename", "a b")
     assert parse("/etc/passwd") is None and parse("/ like this") is None and parse("/now, then") is None
