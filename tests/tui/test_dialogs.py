@@ -80,6 +80,36 @@ async def test_rename_delete_and_undo(open_chat: Open) -> None:
         await chat.until(lambda: "fruit" in chat.shown())
 
 
+async def test_a_title_that_was_not_saved_stands_in_the_next_dialog(open_chat: Open) -> None:
+    async def rename(*keys: str) -> str:
+        """The line as it was when the dialog opened."""
+        await chat.press("f2")
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen) and chat.app.screen.focused)
+        shown = chat.app.screen.query_one(Input).value
+        await chat.press(*keys)
+        await chat.until(lambda: isinstance(chat.app.screen, ChatsScreen))
+        return shown
+
+    async with open_chat() as chat:
+        await chat.send("apples")
+        await conversations(chat, 1)
+        assert await rename(*"12", "escape") == "apples"
+        assert chat.store.conversations.get(1).title == "apples"
+        await chat.press("escape")
+        await chat.until(lambda: chat.app.screen is chat.screen)
+        await conversations(chat, 1)
+        chat.refuse("conversations")
+        assert await rename("3", "enter") == "apples12"
+        await chat.until(lambda: "it is full" in chat.shown())
+        chat.accept()
+        assert await rename("enter") == "apples123"
+        await chat.until(lambda: chat.store.conversations.get(1).title == "apples123")
+        chat.store.conversations.rename(1, "pears")
+        chat.app.screen.look()
+        await chat.until(lambda: "pears" in chat.shown())
+        assert await rename("escape") == "pears"
+
+
 async def test_deleting_the_open_conversation_leaves_an_empty_page(open_chat: Open) -> None:
     async with open_chat() as chat:
         await chat.send("apples")

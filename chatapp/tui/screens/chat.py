@@ -221,7 +221,7 @@ class ChatScreen(ChatJudging):
 
         current = self.snapshot.conversation if self.snapshot else None
         left = await self.app.push_screen_wait(
-            ChatsScreen(self.house.stores, current.id if current else None)
+            ChatsScreen(self.house.stores, current.id if current else None, self._kept_lines)
         )
         if left is None:
             return

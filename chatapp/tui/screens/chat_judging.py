@@ -122,13 +122,14 @@ class ChatJudging(ChatAdapting):
         if last is None:
             self.say("There is no ranking in this conversation yet.")
             return
+        of = ("tags", last.id)
+        reasons = ("correct", "concise", "tone", "made up", "off topic")
         line = await self.app.push_screen_wait(
-            LineScreen(
-                "Why this order", ", ".join(last.tags), ("correct", "concise", "tone", "made up", "off topic")
-            )
+            LineScreen("Why this order", ", ".join(last.tags), reasons, self._kept_lines, of)
         )
         tags = last.tags if line is None else tuple(parts(line))
         if tags != last.tags and await self._change(lambda session: session.tag(last.id, tags)):
+            self._kept_lines.pop(of, None)
             self.say(f"Tagged: {', '.join(tags)}." if tags else "Tags taken off.")
         self.to_prompt()
 

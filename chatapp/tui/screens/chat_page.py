@@ -31,6 +31,7 @@ from chatapp.tui.widgets.welcome import Welcome
 if TYPE_CHECKING:
     from chatapp.engine.base import ModelInfo
     from chatapp.session.wiring import House
+    from chatapp.tui.screens.edit import KeptLines
     from chatapp.tui.training_process import TrainingProcess
 
 
@@ -62,6 +63,7 @@ class ChatPage(Screen[None]):
         self._resume = resume
         self._stopped = False
         self._for_now: str | None = None
+        self._kept_lines: KeptLines = {}
         self._ranker: Ranker | None = None
         self._focused_before: Widget | None = None
         """When the terminal became too small."""

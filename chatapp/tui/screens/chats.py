@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual import on, work
@@ -25,6 +26,9 @@ from chatapp.tui.cells import cut
 from chatapp.tui.widgets.heading import clock
 from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.line import Line
+
+if TYPE_CHECKING:
+    from chatapp.tui.screens.edit import KeptLines
 
 _MOST = 200
 
@@ -67,10 +71,11 @@ class ChatsScreen(ModalScreen[Left]):
     ChatsScreen .empty { display: none; margin-top: 1; }
     """
 
-    def __init__(self, stores: Stores, current: int | None) -> None:
+    def __init__(self, stores: Stores, current: int | None, kept: KeptLines) -> None:
         super().__init__()
         self._stores = stores
         self._current = current
+        self._kept = kept
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chats")
         self._found: list[Found] = []
         self._searched = ""
@@ -203,9 +208,10 @@ class ChatsScreen(ModalScreen[Left]):
         from chatapp.tui.screens.edit import LineScreen
 
         chosen = found.conversation
-        title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title))
-        if title:
-            await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title))
+        of = ("title", chosen.id)
+        title = await self.app.push_screen_wait(LineScreen("Rename", chosen.title, kept=self._kept, of=of))
+        if title and await self._change(lambda: self._stores.here().conversations.rename(chosen.id, title)):
+            self._kept.pop(of, None)
 
     async def _delete(self, found: Found) -> None:
         chosen = found.conversation

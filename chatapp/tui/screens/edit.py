@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,6 +16,9 @@ from textual.widgets import Input, Static, TextArea
 from chatapp.tui.widgets.composer import Composer
 from chatapp.tui.widgets.keybar import KeyBar
 from chatapp.tui.widgets.line import Line
+
+KeptLines: TypeAlias = dict[tuple[str, int], str]
+"""Lines that were written and not stored, by what they are and of which: `("title", conversation)`."""
 
 
 class EditScreen(ModalScreen[str | None]):
@@ -137,11 +141,15 @@ class DialogComposer(Composer):
 
 
 class LineScreen(ModalScreen[str | None]):
-    """One short line. `suggestions` are toggled by a click or their number with the Alt key."""
+    """One short line. `suggestions` are toggled by a click or their number with the Alt key.
+
+    A line that was changed is kept in `kept` under `of`, and stands in the next dialog with them; whoever
+    stores what was saved takes it out.
+    """
 
     BINDINGS = [
         Binding("enter", "save", "save", key_display="Enter", priority=True),
-        Binding("escape", "dismiss(None)", "leave", key_display="Esc"),
+        Binding("escape", "leave", "leave", key_display="Esc"),
         Binding("tab", "next", "suggestions", key_display="Tab"),
     ]
     DEFAULT_CSS = """
@@ -151,16 +159,26 @@ class LineScreen(ModalScreen[str | None]):
     LineScreen Chip:hover, LineScreen Chip:focus { text-style: underline; }
     """
 
-    def __init__(self, title: str, text: str = "", suggestions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        title: str,
+        text: str = "",
+        suggestions: Sequence[str] = (),
+        kept: KeptLines | None = None,
+        of: tuple[str, int] = ("", 0),
+    ) -> None:
         super().__init__()
         self._heading = title
         self._text = text
         self._suggestions = suggestions
+        self._kept: KeptLines = {} if kept is None else kept
+        self._of = of
+        self._line = Line(self._kept.get(of, text), select_on_focus=False)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._heading)
-            yield Line(self._text, select_on_focus=False)
+            yield self._line
             if self._suggestions:
                 with Horizontal():
                     for each in self._suggestions:
@@ -175,11 +193,23 @@ class LineScreen(ModalScreen[str | None]):
         return bool(self._suggestions) if action == "next" else True
 
     def action_save(self) -> None:
-        self.query_one(Line).when_typed(self._save)
+        self._line.when_typed(self._save)
 
     def _save(self, text: str) -> None:
         if self.is_active:
+            self._keep()
             self.dismiss(text)
+
+    def action_leave(self) -> None:
+        self._keep()
+        self.dismiss(None)
+
+    def _keep(self) -> None:
+        text = self._line.value
+        if text.strip() and text != self._text:
+            self._kept[self._of] = text
+        else:
+            self._kept.pop(self._of, None)
 
     def action_next(self) -> None:
         self.focus_next()
