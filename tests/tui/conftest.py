@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 from chatapp.core.paths import Paths
 from chatapp.core.settings import Settings
+from chatapp.core.types import Ranking
 from chatapp.engine.scripted import Script, ScriptedEngine
 from chatapp.session.wiring import House
 from chatapp.store.database import Store, open_store
@@ -166,6 +167,11 @@ class Chat:
 
     def texts(self) -> list[str]:
         return [view.text for view in self.screen.transcript.views]
+
+
+def only_ranking(chat: Chat) -> Ranking:
+    (ranking,) = chat.store.rankings.list()
+    return ranking
 
 
 Open = Callable[..., Any]

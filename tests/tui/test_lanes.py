@@ -150,3 +150,51 @@ async def test_a_reply_that_was_stopped_says_so_in_its_lane(open_chat: Open) -> 
         await chat.settled()
         await chat.compare()
         await chat.until(lambda: chat.shown().count("stopped here") == 1)
+
+
+REPLIES_SHOWN = ("alpha one", "bravo two", "charlie three", "delta four")
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(80, True), (99, True), (100, False), (140, False)])
+async def test_lanes_stand_side_by_side_where_there_is_room(
+    open_chat: Open, width: int, narrow: bool
+) -> None:
+    async with open_chat(size=(width, 30)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        regions = [lane.region for lane in chat.ranker.lanes]
+        assert (len({region.y for region in regions}) == 4) is narrow
+        assert (len({region.x for region in regions}) == 4) is not narrow
+        await chat.until(lambda: all(text in chat.shown() for text in REPLIES_SHOWN))
+
+
+async def test_long_replies_fold_in_a_narrow_terminal_and_open_one_by_one(open_chat: Open) -> None:
+    long = ["\n\n".join(f"{name} {n}" for n in range(20)) for name in ("a", "b", "c", "d")]
+    async with open_chat(size=(80, 30), script=long) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        lanes, box = chat.ranker.lanes, chat.ranker.query_one("#lanes")
+
+        def settled() -> bool:
+            heights = [lane.region.height for lane in lanes]
+            return heights[1:] == [3, 3, 3] and sum(heights) == box.size.height
+
+        await chat.until(settled)
+        opened = lanes[0].region.height
+        assert opened > 5
+        await chat.press("down", "down")
+        await chat.until(lambda: lanes[2].region.height == opened and lanes[0].region.height == 3)
+        await chat.press("pagedown")
+        await chat.until(lambda: chat.ranker.lanes[2].scroll_y > 0)
+        assert chat.ranker.lanes[0].scroll_y == 0
+
+
+async def test_long_replies_scroll_together_when_wide(open_chat: Open) -> None:
+    long = ["\n\n".join(f"{name} {n}" for n in range(30)) for name in ("a", "b", "c", "d")]
+    async with open_chat(size=(120, 24), script=long) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        await chat.until(lambda: "more" in chat.shown())
+        await chat.press("pagedown")
+        await chat.until(lambda: {round(lane.scroll_y) for lane in chat.ranker.lanes} != {0})
+        assert len({round(lane.scroll_y) for lane in chat.ranker.lanes}) == 1

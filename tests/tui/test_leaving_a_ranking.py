@@ -1,4 +1,4 @@
-"""A ranking is left while its replies are still being written."""
+"""A ranking is left, also while its replies are still being written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from chatapp.engine.base import Request
 
-from .conftest import Chat, Open
+from .conftest import Chat, Open, only_ranking
 
 SLOW = [f"{word} " * 30 for word in ("one", "two", "three", "four")]
 
@@ -71,3 +71,42 @@ async def test_all_bad_holds_when_a_stopped_reply_is_taken_out(open_chat: Open) 
         (ranking,) = chat.store.rankings.list()
         kept = {reply.id for reply in chat.store.conversations.children(1, 1)}
         assert ranking.all_bad and set(ranking.shown) == kept and 2 <= len(kept) < 4
+
+
+@pytest.mark.parametrize("key", ["s", "escape"])
+async def test_leaving_keeps_the_replies_and_ranks_nothing(open_chat: Open, key: str) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("2", key)
+        assert chat.store.rankings.list() == []
+        assert len(chat.store.conversations.children(1, 1)) == 4
+        await chat.until(lambda: "4 versions are kept" in chat.shown())
+        await chat.press("right")
+        await chat.until(lambda: "◂ 2/4 ▸" in chat.shown())
+        assert chat.texts()[-1] == chat.store.conversations.path(1)[-1].text
+        await chat.press("left", "left")
+        await chat.until(lambda: "◂ 4/4 ▸" in chat.shown())
+
+
+async def test_leaving_says_how_to_rank_after_all(open_chat: Open) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.send("hello")
+        await chat.rank("escape")
+        said = "4 versions are kept, nothing was ranked. ← → walks them. ↑ R ranks them."
+        await chat.until(lambda: said in chat.shown())
+        await chat.press("up", "R")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.press("1", "2", "3")
+        await chat.ranked()
+        assert len(only_ranking(chat).shown) == 4
+
+
+async def test_leaving_a_ranking_further_up_says_how_to_rank_after_all(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.send("and then")
+        await chat.press("up", "up", "up", "r")
+        await chat.until(lambda: chat.screen.ranker is not None and chat.ranker.all_there)
+        await chat.press("escape")
+        await chat.ranked()
+        await chat.until(lambda: "nothing was ranked. R on the reply ranks them." in chat.shown())
