@@ -190,11 +190,21 @@ async def test_a_key_right_after_a_search_renames_what_it_finds(open_chat: Open)
     async with open_chat() as chat:
         await two_conversations(chat)
         chat.press_at_once(*"apple", "f2")
-        await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+        await chat.until(lambda: isinstance(chat.app.screen, LineScreen) and chat.app.screen.query(Input))
         assert chat.app.screen.query_one(Input).value == "apples"
         chat.press_at_once(*" red", "enter", "enter")
         await chat.until(lambda: chat.store.conversations.get(1).title == "apples red")
         assert isinstance(chat.app.screen, ChatsScreen)
+
+
+async def test_what_is_typed_before_a_line_is_there_is_saved(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        saved: list[str | None] = []
+        line = LineScreen("Rename", "apples")
+        chat.app.push_screen(line, saved.append)
+        chat.press_at_once(*" red", "enter", "enter")
+        await chat.until(lambda: saved)
+        assert saved == ["apples red"] and chat.app.screen is chat.screen
 
 
 async def test_a_click_opens_a_conversation(open_chat: Open) -> None:

@@ -186,14 +186,20 @@ class LineScreen(ModalScreen[str | None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self.query_one(Input).focus()
+        self._line.focus()
         self._mark()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return bool(self._suggestions) if action == "next" else True
 
     def action_save(self) -> None:
-        self._line.when_typed(self._save)
+        # Behind what was typed before the line had the focus.
+        self.call_later(self._line.when_typed, self._save)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.is_printable and self.focused in (None, self._line):
+            event.stop()
+            self._line.post_message(event)
 
     def _save(self, text: str) -> None:
         if self.is_active:
@@ -216,13 +222,13 @@ class LineScreen(ModalScreen[str | None]):
 
     @on(Input.Changed)
     def _mark(self) -> None:
-        chosen = parts(self.query_one(Input).value)
+        chosen = parts(self._line.value)
         for chip in self.query(Chip):
             chip.set_class(chip.word in chosen, "-on")
 
     def toggle(self, word: str) -> None:
         """Put a suggestion in, or take it out."""
-        line = self.query_one(Input)
+        line = self._line
         chosen = parts(line.value)
         chosen = [each for each in chosen if each != word] if word in chosen else [*chosen, word]
         line.value = ", ".join(chosen)
