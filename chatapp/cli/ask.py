@@ -171,8 +171,8 @@ def ask(
     if best is not None:
         from chatapp.session.scoring import Scoring
 
-        Scoring(session, house.paths.adapters).require()
-    session.require_fit(message, sampling.max_tokens)
+        Scoring(session, house.paths.adapters).require_fit(message)
+    session.require_fit(message, sampling.max_tokens, best or alternatives)
     prompt = session.begin(message)
     plain, saved = not as_json and not extract, not no_save and not demo
     scored = None if best is None else _best(house, session, prompt, best, sampling)

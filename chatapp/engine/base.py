@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from chatapp.core.errors import PromptTooLong
 from chatapp.core.types import FinishReason, Sampling, Turn
 
 
@@ -154,23 +155,23 @@ def room_for_prompt(n_ctx: int, cells: int, max_tokens: int, lanes: int = 1) -> 
     return min(n_ctx - min(wanted, n_ctx // 2), cells - min(wanted * lanes, cells // 2))
 
 
-def too_long(tokens: int, n_ctx: int, room: int) -> str:
-    """What is wrong with a prompt that does not fit into `room`."""
-    return (
-        f"the message takes {tokens} tokens, and the context holds {n_ctx}, "
-        f"of which at most {room} are free for the prompt"
-    )
-
-
-def how_to_fit(n_ctx: int, n_ctx_train: int, max_tokens: int = 0) -> str:
-    """What helps a prompt that is too long: a hint. `max_tokens` at which it would fit; 0 where none does."""
+def too_long(
+    tokens: int, n_ctx: int, cells: int, n_ctx_train: int, max_tokens: int, lanes: int = 1
+) -> PromptTooLong:
+    """Of a prompt of so many `tokens`, which `room_for_prompt` has no room for."""
+    room = room_for_prompt(n_ctx, cells, max_tokens, lanes)
     ways = ["shorten the message"]
-    if max_tokens:
-        flag = f"--max-tokens {max_tokens}, a flag of `chatapp ask`"
+    fitting = min(n_ctx - tokens, (cells - tokens) // lanes)
+    if fitting > 0:
+        flag = f"--max-tokens {fitting}, a flag of `chatapp ask`"
         ways.append(f"have a shorter reply ({flag}, or max_tokens in config.toml)")
     if n_ctx_train > n_ctx:
         ways.append(f"raise n_ctx in config.toml (the model takes up to {n_ctx_train})")
-    return ", or ".join(ways)
+    return PromptTooLong(
+        f"the message takes {tokens} tokens, and the context holds {n_ctx}, "
+        f"of which at most {room} are free for the prompt",
+        ", or ".join(ways),
+    )
 
 
 class Engine(Protocol):

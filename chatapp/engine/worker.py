@@ -33,7 +33,6 @@ from chatapp.engine.base import (
     Request,
     Sample,
     Started,
-    how_to_fit,
     room_for_prompt,
     too_long,
 )
@@ -298,7 +297,7 @@ class Worker:
         try:
             prompt = self._prompter.fit(request.turns, limit)
         except PromptTooLong as error:
-            raise self._too_long(request, limit) from error
+            raise self._too_long(request) from error
         job = Job(
             ids=prompt.ids,
             sampling=replace(request.sampling, max_tokens=wanted),
@@ -318,15 +317,13 @@ class Worker:
                 case LaneDone():
                     self.send(messages.LaneDoneEvent(id, event))
 
-    def _too_long(self, request: Request, limit: int) -> PromptTooLong:
+    def _too_long(self, request: Request) -> PromptTooLong:
         assert self._prompter is not None and self._model is not None
         # The least that can be asked: old turns are dropped first.
         system = [turn for turn in request.turns[:1] if turn.role == "system"]
         taken = len(self._prompter.render((*system, request.turns[-1])).ids)
-        reserved = max(0, min(self._n_ctx - taken, (self._cells - taken) // request.lanes))
-        return PromptTooLong(
-            too_long(taken, self._n_ctx, limit), how_to_fit(self._n_ctx, self._model.n_ctx_train, reserved)
-        )
+        trained, wanted = self._model.n_ctx_train, request.sampling.max_tokens
+        return too_long(taken, self._n_ctx, self._cells, trained, wanted, request.lanes)
 
 
 def _failed(id: int, error: ChatappError) -> messages.Failed:

@@ -66,14 +66,7 @@ class Scoring:
         """Write `n` replies to `prompt`, make the one with the best score the active one, keep the others
         beside it. The last update is a `Scored`. Errors: `ModelError`, `EngineError`; `PromptTooLong` before
         anything is written."""
-        from chatapp.session.round_data import longest
-
-        engine, _ = self.require()
-        tokens = len(self._encoded(prompt, ())[0])
-        if tokens >= (most := longest(engine)):
-            raise PromptTooLong(
-                f"the message takes {tokens} tokens, and the reward model reads fewer than {most}"
-            )
+        self._require_read(len(self._encoded(prompt, ())[0]))
         replies: dict[int, Message] = {}
         for update in self._session.alternatives(prompt, n, sampling=sampling, alone=True):
             match update:
@@ -94,6 +87,21 @@ class Scoring:
             tuple(scores[at] for at in order),
             adapter.name if adapter else "",
         )
+
+    def require_fit(self, text: str) -> None:
+        """See whether it reads `text` as a prompt; nothing is stored. Errors: as `best_of`."""
+        engine, _ = self.require()
+        self._session.prepare()
+        self._require_read(len(engine.encode(self._session.least(text)).ids))
+
+    def _require_read(self, tokens: int) -> None:
+        from chatapp.session.round_data import longest
+
+        engine, _ = self.require()
+        if tokens >= (most := longest(engine)):
+            raise PromptTooLong(
+                f"the message takes {tokens} tokens, and the reward model reads fewer than {most}"
+            )
 
     def doubt(self, candidate: Candidate) -> float:
         """How unsure the reward model is of the order of a prompt's replies, from 0 to 1; 0 where there is

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from chatapp.core.errors import ChatappError, PromptTooLong, UsageError
+from chatapp.core.errors import ChatappError, UsageError
 from chatapp.core.sanitize import one_line
 from chatapp.core.settings import Settings
 from chatapp.core.types import Conversation, Message, Sampling, Turn
@@ -21,7 +21,6 @@ from chatapp.engine.base import (
     ModelInfo,
     ModelSpec,
     Request,
-    how_to_fit,
     room_for_prompt,
     too_long,
 )
@@ -146,20 +145,19 @@ class Session(Judging):
 
     # Writing
 
-    def require_fit(self, text: str, max_tokens: int) -> None:
-        """Load the model and see whether it could take `text` as a prompt; nothing is stored.
+    def least(self, text: str) -> list[Turn]:
+        """What the model is given for `text` at least: the turns before it are dropped to fit."""
+        path = self.path()
+        before = self.turns(path[-1].id) if path else [Turn("system", self.system)]
+        return [*(turn for turn in before[:1] if turn.role == "system" and turn.text), Turn("user", text)]
 
-        `max_tokens` of the reply are what the prompt has no room for.
-
-        Errors: `PromptTooLong`, `ModelError`, `EngineError`.
-        """
+    def require_fit(self, text: str, max_tokens: int, lanes: int = 1) -> None:
+        """Load the model and see whether it takes `text` as a prompt, with room for so many replies of
+        `max_tokens`; nothing is stored. Errors: `PromptTooLong`, `ModelError`, `EngineError`."""
         info = self.prepare()
-        tokens = self._engine.count([Turn("user", text)])
-        if tokens >= info.n_ctx:
-            raise PromptTooLong(
-                too_long(tokens, info.n_ctx, room_for_prompt(info.n_ctx, info.cells, max_tokens)),
-                how_to_fit(info.n_ctx, info.n_ctx_train),
-            )
+        tokens = self._engine.count(self.least(text))
+        if tokens > room_for_prompt(info.n_ctx, info.cells, max_tokens, lanes):
+            raise too_long(tokens, info.n_ctx, info.cells, info.n_ctx_train, max_tokens, lanes)
 
     def begin(self, text: str) -> Message:
         """Store a prompt after the last message of the active path.

@@ -250,7 +250,24 @@ def test_what_can_never_be_sent_is_not_stored(cli: Cli) -> None:
         assert f", of which at most {n_ctx - 512} are free for the prompt\nhint: " in error
         assert "16 MiB were piped in" in cli.fails(*args, input="word " * (4 << 20))
     assert [each["messages"] for each in cli.json("history", "list")] == [2]
-    cli.run("ask", input="word " * (n_ctx - 4))
+    cli.run("ask", "--max-tokens", "1", input="word " * (n_ctx - 4))
+
+
+def test_a_message_that_leaves_no_room_for_its_replies_is_not_stored(cli: Cli) -> None:
+    scripted(cli, "left", "right")
+    n_ctx = cli.engine.load(cli.house.spec()).n_ctx
+    words = "word " * (n_ctx - 515)
+    error = cli.fails("ask", "-s", "Be brief.", input=words)
+    assert f"error: the message takes {n_ctx - 507} tokens" in error and "--max-tokens 507, " in error
+    error = cli.fails("ask", "-n", "2", input=words)
+    assert f"at most {n_ctx - 1024} are free for the prompt" in error and "--max-tokens 256, " in error
+    assert cli.json("history", "list") == []
+    cli.run("ask", input=words)
+    assert [each["messages"] for each in cli.json("history", "list")] == [2]
+    # Turns before it would be dropped, the system prompt would not.
+    cli.run("ask", "-c", input=words)
+    assert "error: the message takes" in cli.fails("ask", "-c", "-s", "Be brief.", input=words)
+    assert [each["messages"] for each in cli.json("history", "list")] == [4]
 
 
 def test_what_is_not_saved_has_no_ids(cli: Cli) -> None:

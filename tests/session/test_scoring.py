@@ -114,9 +114,14 @@ def test_a_long_conversation_is_read_as_far_as_was_learned_from(
 
 def test_the_best_of_none_where_the_message_is_too_long_to_be_scored(house: House, session: Session) -> None:
     session.prepare()
-    prompt = session.begin("Please tell me all of it. " * (longest(session.engine) // 5))
+    scoring, text = Scoring(session, house.paths.adapters), "Please tell me all of it. "
+    text *= longest(session.engine) // 5
     with pytest.raises(PromptTooLong, match="reward model"):
-        list(Scoring(session, house.paths.adapters).best_of(prompt.id, 2))
+        scoring.require_fit(text)
+    assert session.conversation is None
+    prompt = session.begin(text)
+    with pytest.raises(PromptTooLong, match="reward model"):
+        list(scoring.best_of(prompt.id, 2))
     assert not session.store.conversations.children(prompt.conversation, prompt.id)
 
 
