@@ -228,10 +228,12 @@ def import_(
       chatapp history import all.jsonl
     """
     from chatapp.cli.history_files import Imported, read_jsonl
+    from chatapp.cli.import_display import shown_import
 
     result = Imported()
     try:
-        read_jsonl(house_of(ctx).store(), expanded(file), result)
+        with shown_import(as_json) as told:
+            read_jsonl(house_of(ctx).store(), expanded(file), result, told)
     except KeyboardInterrupt:
         note(
             f"stopped; {len(result.conversations)} conversations were read, {result.known} were there "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,15 +28,20 @@ class Imported:
     """`line 3: ...` for each line that was passed over."""
 
 
-def read_jsonl(store: Store, file: Path, result: Imported) -> None:
+def read_jsonl(store: Store, file: Path, result: Imported, told: Callable[[int, int], None]) -> None:
     """Read every conversation of a file that is not there already; a line that cannot be read is passed over.
 
-    `result` is filled line by line, so that it is right also where this is interrupted. Errors: `FormatError`
-    when the file cannot be opened or no line of it could be read.
+    `result` is filled line by line, so that it is right also where this is interrupted. `told` hears of the
+    bytes that are read, and of all there are. Errors: `FormatError` when the file cannot be opened or no line
+    of it could be read.
     """
     try:
         with file.open("rb") as source:
+            done, total = 0, os.fstat(source.fileno()).st_size
             for place, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE), b""), start=1):
+                if done and total:  # a pipe has no size
+                    told(done, total)
+                done += len(line)
                 if not line.strip():
                     continue
                 try:

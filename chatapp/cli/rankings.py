@@ -206,13 +206,21 @@ def import_(
 ) -> None:
     """Read preference data from a file into a new conversation; what is there already is passed over.
 
+    All of it or nothing: an import that is stopped leaves nothing behind.
+
     \b
     Example:
       chatapp rankings import en_trees.jsonl.gz --format oasst
     """
+    from chatapp.cli.import_display import shown_import
     from chatapp.session.importing import import_rankings
 
-    result = import_rankings(house_of(ctx).store(), expanded(file), format)
+    try:
+        with shown_import(as_json) as told:
+            result = import_rankings(house_of(ctx).store(), expanded(file), format, told)
+    except KeyboardInterrupt:
+        note("stopped; nothing of the file was taken, and nothing has changed")
+        raise typer.Exit(130) from None
     if as_json:
         say_json(asdict(result))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,8 +26,14 @@ class Imported:
     """One line for each line of the file that was passed over."""
 
 
-def import_rankings(store: Store, file: Path, format: str = "auto") -> Imported:
-    """Read `file` into a new conversation, all that is not in the store already.
+def import_rankings(
+    store: Store,
+    file: Path,
+    format: str = "auto",
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Read `file` into a new conversation, all that is not in the store already, all of that or nothing.
+    `told` hears how many groups are written, and of how many.
 
     Errors: `FormatError` when the file, or every line of it, cannot be read as `format`.
     """
@@ -45,9 +51,16 @@ def import_rankings(store: Store, file: Path, format: str = "auto") -> Imported:
         else:
             fresh.append(group)
     if fresh:
-        store.groups.add(fresh, f"Imported from {file.name}", f"import:{file.name}")
+        store.groups.add(_telling(fresh, told), f"Imported from {file.name}", f"import:{file.name}")
     malformed = tuple(str(each) for each in loaded.malformed)
     return Imported(loaded.format, len(fresh), known, unjudged, malformed)
+
+
+def _telling(groups: Sequence[Group], told: Callable[[int, int], None]) -> Iterator[Group]:
+    for place, group in enumerate(groups):
+        if place:
+            told(place, len(groups))
+        yield group
 
 
 def marks(group: Group) -> Iterator[str]:

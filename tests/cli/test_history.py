@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from chatapp.cli import import_display
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
 from chatapp.store.database import open_store
@@ -203,6 +207,54 @@ def test_a_conversation_is_imported_once(cli: Cli, session: Session, tmp_path: P
     for each in ("1", "2"):
         other.run("history", "delete", each)
     assert other.json("history", "import", str(out))["conversations"] == [3]
+
+
+def test_an_import_that_is_stopped_keeps_what_was_read(
+    cli: Cli, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.run("ask", "Another one")
+    out = tmp_path / "all.jsonl"
+    cli.run("history", "export", "-o", str(out))
+    lines = out.stat().st_size, len(out.read_bytes().splitlines(keepends=True)[0])
+    heard: list[tuple[int, int]] = []
+
+    @contextmanager
+    def stopping(as_json: bool) -> Iterator[Callable[[int, int], None]]:
+        def told(done: int, total: int) -> None:
+            heard.append((total, done))
+            raise KeyboardInterrupt
+
+        yield told
+
+    other = Cli(tmp_path / "other")
+    with monkeypatch.context() as patched:
+        patched.setattr(import_display, "shown_import", stopping)
+        error = other.fails("history", "import", str(out), code=130)
+    assert error.startswith("stopped; 1 conversations were read, 0 were there already; ")
+    assert heard == [lines]
+    assert other.json("history", "import", str(out))["known"] == 1
+    assert len(other.json("history", "list")) == 2
+
+
+def test_the_progress_of_an_import_is_shown_on_a_terminal_once_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def shown(seconds: float, as_json: bool = False, stream: type[io.StringIO] = Terminal) -> str:
+        now = 0.0
+        written = stream()
+        monkeypatch.setattr("sys.stderr", written)
+        with import_display.shown_import(as_json, lambda: now) as told:
+            now = seconds
+            told(20, 100)
+        return written.getvalue()
+
+    long = shown(15.0)
+    assert "20%" in long and "1:00 left" in long
+    assert shown(0.9) == shown(15.0, as_json=True) == shown(15.0, stream=io.StringIO) == ""
 
 
 def test_a_file_that_is_no_export_is_refused(cli: Cli, tmp_path: Path) -> None:

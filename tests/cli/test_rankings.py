@@ -6,11 +6,14 @@ import gzip
 import json
 import os
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chatapp.cli import import_display
 from tests.cli.conftest import Cli
 
 
@@ -126,6 +129,33 @@ def test_repeats_inside_a_file_are_kept_and_known_again(cli: Cli, tmp_path: Path
     assert (second["groups"], second["known"]) == (0, 2)
     file.write_bytes(gzip.compress(f"{row()}\n{row()}\n{row()}\n".encode()))
     assert cli.json("rankings", "import", str(file))["groups"] == 1
+
+
+def test_an_import_that_is_stopped_leaves_nothing(
+    cli: Cli, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, heard = tmp_path / "rankings.jsonl", []
+    a, b, c = asked
+    for order in (f"{c}>{a}={b}", f"{a}>{b}"):
+        cli.run("rankings", "add", "--prompt", "1", "--order", order)
+    cli.run("rankings", "export", str(out))
+
+    @contextmanager
+    def stopping(as_json: bool) -> Iterator[Callable[[int, int], None]]:
+        def told(done: int, total: int) -> None:
+            heard.append((done, total))
+            raise KeyboardInterrupt
+
+        yield told
+
+    other = Cli(tmp_path / "other")
+    with monkeypatch.context() as patched:
+        patched.setattr(import_display, "shown_import", stopping)
+        error = other.fails("rankings", "import", str(out), code=130)
+    assert error == "stopped; nothing of the file was taken, and nothing has changed\n"
+    assert heard == [(1, 2)]
+    assert other.json("history", "list") == other.json("rankings", "list") == []
+    assert other.json("rankings", "import", str(out))["groups"] == 2
 
 
 def test_a_number_too_large_is_a_malformed_line(cli: Cli, tmp_path: Path) -> None:
