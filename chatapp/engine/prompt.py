@@ -7,9 +7,9 @@ at the placeholders: what the template wrote may name special tokens, what peopl
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chatapp.core.errors import ModelError, PromptTooLong
 from chatapp.core.types import Turn
@@ -32,6 +32,7 @@ _PAD = "\u2003"
 _OPEN, _CLOSE = "\ue0c1", "\ue0c2"
 _PLACEHOLDER = re.compile(f"({_PAD}?){_OPEN}(\\d+){_CLOSE}({_PAD}?)")
 _THOUGHT_END = "</think>"
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +200,15 @@ class Prompter:
         A leading system turn stays, and what follows it begins with a user turn.
         Errors: `PromptTooLong` when the last user turn alone does not fit.
         """
-        head = 1 if turns and turns[0].role == "system" else 0
-        starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
-        low, high = 0, len(starts) - 1
-        best: Prompt | None = None
-        # The length falls with each dropped turn, so the smallest cut that fits is found by bisection.
-        while low <= high:
-            # Everything fits most of the time.
-            middle = 0 if best is None and low == 0 and high == len(starts) - 1 else (low + high) // 2
-            cut = starts[middle]
-            prompt = self.render((*turns[:head], *turns[cut:]))
-            if len(prompt.ids) <= limit:
-                best, high = replace(prompt, dropped_turns=cut - head), middle - 1
-            else:
-                low = middle + 1
-        if best is None:
+
+        def short(kept: Sequence[Turn]) -> Prompt | None:
+            prompt = self.render(kept)
+            return replace(prompt, dropped_turns=len(turns) - len(kept)) if len(prompt.ids) <= limit else None
+
+        found = first_that_fits(without_oldest(turns), short)
+        if found is None:
             raise PromptTooLong(f"the message does not fit: at most {limit} tokens are free for the prompt")
-        return best
+        return found
 
     def _find_end(self) -> int | None:
         """The token that the template puts after a reply, None when it is none that ends one."""
@@ -312,6 +305,33 @@ class Prompter:
             return ids, mask
         assert bos is not None
         return [bos, *ids[leading:]], [0, *mask[leading:]]
+
+
+def without_oldest(turns: Sequence[Turn]) -> list[Sequence[Turn]]:
+    """All of `turns`, then without more and more of the oldest, at last a user's last turn with what follows.
+    A leading system turn stays, and what follows it begins with a user turn once something is left out."""
+    head = 1 if turns and turns[0].role == "system" else 0
+    starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
+    return [(*turns[:head], *turns[start:]) for start in starts]
+
+
+def first_that_fits(
+    shorter: Sequence[Sequence[Turn]], made: Callable[[Sequence[Turn]], _Made | None]
+) -> _Made | None:
+    """What is `made` of the first of those that `without_oldest` gave of which something can be; None where
+    even the last is too long."""
+    low, high = 0, len(shorter) - 1
+    middle = 0  # everything fits most of the time
+    best: _Made | None = None
+    # The length falls with each turn that is left out, so bisection finds it.
+    while low <= high:
+        found = made(shorter[middle])
+        if found is not None:
+            best, high = found, middle - 1
+        else:
+            low = middle + 1
+        middle = (low + high) // 2
+    return best
 
 
 def _without_thoughts(turns: Sequence[Turn]) -> Sequence[Turn]:

@@ -6,14 +6,13 @@ torch. All of it in the session's thread.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.core.errors import ModelError, PromptTooLong
-from chatapp.core.types import Message, Ranking, Sampling
+from chatapp.core.types import Message, Ranking, Sampling, Turn
+from chatapp.engine.prompt import first_that_fits, without_oldest
 from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.next import Candidate, doubt
 from chatapp.preferences.pairs import pairs as pairs_of
@@ -116,22 +115,19 @@ class Scoring:
 
         engine, _ = self.require()
         self._session.prepare()
-        turns = self._session.turns(prompt)
-        head = 1 if turns[0].role == "system" else 0
-        starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
+        shorter = without_oldest(self._session.turns(prompt))
 
-        @cache
-        def encoded(start: int) -> tuple[Ids, list[Ids]]:
-            kept = [*turns[:head], *turns[start:]]
+        def encoded(kept: Sequence[Turn]) -> tuple[Ids, list[Ids]]:
             ids = engine.encode(kept).ids
             return ids, [encode_reply(engine, kept, ids, text) for text in texts]
 
-        def fits(start: int) -> bool:
-            ids, replies = encoded(start)
-            return len(ids) + max(map(len, replies), default=1) <= longest(engine)
+        def short(kept: Sequence[Turn]) -> tuple[Ids, list[Ids]] | None:
+            ids, replies = encoded(kept)
+            fits = len(ids) + max(map(len, replies), default=1) <= longest(engine)
+            return (ids, replies) if fits else None
 
         # The last message stays, whether it fits or not.
-        return encoded(starts[min(bisect_left(starts, True, key=fits), len(starts) - 1)])
+        return first_that_fits(shorter, short) or encoded(shorter[-1])
 
     def _scored(self, prompt: Ids, replies: Sequence[Ids]) -> list[float]:
         engine, file = self.require()

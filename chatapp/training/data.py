@@ -11,6 +11,7 @@ from functools import cache
 from itertools import takewhile
 
 from chatapp.core.types import Group, Turn
+from chatapp.engine.prompt import first_that_fits, without_oldest
 from chatapp.preferences.pairs import group_pairs
 from chatapp.training.base import Encoder, Ids
 
@@ -209,13 +210,10 @@ def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, dict[int, 
     """Ids of the prompt and of the replies by their places, without as many of the oldest turns as it takes
     for the longest to fit into `limit`. A reply that does not fit even so is left out; None where
     what is left does not say what the group said."""
-    turns = group.prompt
-    head = 1 if turns and turns[0].role == "system" else 0
-    starts = [at for at in range(head, len(turns)) if at == head or turns[at].role == "user"]
+    shorter = without_oldest(group.prompt)
 
-    def encoded(start: int, places: Iterable[int]) -> tuple[Ids, dict[int, Ids]] | None:
+    def encoded(kept: Sequence[Turn], places: Collection[int]) -> tuple[Ids, dict[int, Ids]] | None:
         """Those of the replies at `places` that fit; None where the prompt does not."""
-        kept = (*turns[:head], *turns[start:])
         prompt = tuple(encoder.encode(kept).ids)
         if len(prompt) >= limit:
             return None
@@ -227,26 +225,20 @@ def _encode(group: Group, encoder: Encoder, limit: int) -> tuple[Ids, dict[int, 
                 replies[place] = ids
         return prompt, replies
 
-    # Everything fits most of the time. The length falls with each turn that goes, so that bisection finds
-    # where it begins to.
-    if not starts:
+    def with_all(places: Collection[int]) -> tuple[Ids, dict[int, Ids]] | None:
+        def made(kept: Sequence[Turn]) -> tuple[Ids, dict[int, Ids]] | None:
+            found = encoded(kept, places)
+            return None if found is None or len(found[1]) < len(places) else found
+
+        return first_that_fits(shorter, made)
+
+    if not shorter:
         return None
     every = range(len(group.replies))
-    found = encoded(starts[0], every)
-    if found is not None and len(found[1]) == len(every):
+    if (found := with_all(every)) is not None:
         return found
-    found = encoded(starts[-1], every)
-    if found is None or not _says_it(group, found[1]):
-        return None
-    low, high = 0, len(starts) - 2
-    while low <= high:
-        middle = (low + high) // 2
-        at_middle = encoded(starts[middle], found[1])
-        if at_middle is not None and len(at_middle[1]) == len(found[1]):
-            found, high = at_middle, middle - 1
-        else:
-            low = middle + 1
-    return found
+    found = encoded(shorter[-1], every)
+    return None if found is None or not _says_it(group, found[1]) else with_all(found[1])
 
 
 def _says_it(group: Group, places: Collection[int]) -> bool:
