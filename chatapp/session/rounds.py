@@ -278,9 +278,9 @@ class Round:
         return self._engines[0]
 
     def _samplers(self) -> Sequence[TuningClient]:
-        """The engine; where the model is small, one for each core."""
+        """The engine; where the model is small and replies are sampled, one for each core."""
         spec = self._engine_spec
-        if self._small:
+        if self._small and self._request.only != "reward":  # it reads what was ranked alone
             most = min(cores() // (spec.threads * processes.count()), _MOST_ENGINES)
             while len(self._engines) < most:
                 self._engines.append(self._house.another_engine())

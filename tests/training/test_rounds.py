@@ -169,9 +169,16 @@ def test_it_can_be_stopped_before_there_is_a_run(home: Path) -> None:
     assert heard[-1].stage == "mix" and heard[-1].step < heard[-1].steps
 
 
-def test_a_reward_model_alone_changes_nothing_in_the_chat(home: Path) -> None:
+def test_a_reward_model_alone_changes_nothing_in_the_chat(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = make_home(home, 12)
+    monkeypatch.setattr(rounds, "cores", lambda: 3)
+    begun: list[TuningClient] = []
+    another = House.another_engine
+    monkeypatch.setattr(House, "another_engine", lambda own: begun.append(another(own)) or begun[-1])
     result = one_round(home, model, "reward")
+    assert len(begun) == 1, "nothing is sampled"
     assert (result.adapter, result.method) == (None, "reward")
     assert "held-out rankings" in result.reason and result.reward_accuracy["n"] > 0
     with house(home) as made:
