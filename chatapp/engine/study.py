@@ -131,26 +131,11 @@ class Study:
         return roller.run(prompts, samples, sampling, stop, progress)
 
     def _rollout_context(self, length: int, unified: bool) -> LlamaContext:
-        lanes = max(1, min(LANES, _CACHE_BYTES // (length * self._cell_bytes())))
+        lanes = _rollout_lanes(self._header, length)
         if any(tensor.name.startswith("rope_factors_") for tensor in self._header.tensors):
             # These models rotate by the size of the context, which must be the chat's.
             return self._context(self._cells, max(1, min(lanes, self._cells // length)))
         return self._context(length * lanes, lanes, unified=unified)
-
-    def _cell_bytes(self) -> int:
-        """Bytes of one token in the KV cache, roughly."""
-        get, architecture = self._header.metadata.get, self._header.architecture
-        width, layers, heads, kv_heads, size = (
-            number if isinstance(number := get(f"{architecture}.{key}"), int) else default
-            for key, default in (
-                ("embedding_length", 4096),
-                ("block_count", 32),
-                ("attention.head_count", 32),
-                ("attention.head_count_kv", 0),
-                ("attention.key_length", 0),
-            )
-        )
-        return 4 * layers * (kv_heads or heads) * (size or width // max(1, heads))
 
     def _context(self, cells: int, sequences: int, **options: Any) -> LlamaContext:
         from chatapp.engine.llama import LlamaContext
@@ -167,6 +152,33 @@ class Study:
                 raise EngineError("a row is empty or holds what is no token of this model")
             if len(row) >= self._n_ctx:
                 raise PromptTooLong(f"a row of {len(row)} tokens does not fit into {self._n_ctx}")
+
+
+def cache_bytes(header: GgufHeader, n_ctx: int, cells: int) -> int:
+    """Bytes of the KV caches of one engine at most: the chat's of `cells` tokens, and the rollouts' when each
+    lane takes `n_ctx`."""
+    return _cell_bytes(header) * (cells + _rollout_lanes(header, n_ctx) * n_ctx)
+
+
+def _rollout_lanes(header: GgufHeader, length: int) -> int:
+    """How many lanes of `length` tokens there is room for."""
+    return max(1, min(LANES, _CACHE_BYTES // (length * _cell_bytes(header))))
+
+
+def _cell_bytes(header: GgufHeader) -> int:
+    """Bytes of one token in the KV cache, roughly."""
+    get, architecture = header.metadata.get, header.architecture
+    width, layers, heads, kv_heads, size = (
+        number if isinstance(number := get(f"{architecture}.{key}"), int) else default
+        for key, default in (
+            ("embedding_length", 4096),
+            ("block_count", 32),
+            ("attention.head_count", 32),
+            ("attention.head_count_kv", 0),
+            ("attention.key_length", 0),
+        )
+    )
+    return 4 * layers * (kv_heads or heads) * (size or width // max(1, heads))
 
 
 def _share_of(rows: Sequence[Sequence[int]], progress: Callable[[float], None]) -> Callable[[int], None]:

@@ -46,6 +46,8 @@ class Work:
     adapter_folder: Path
     cache: Path
     limits: Limits
+    caches: int
+    """Bytes of the engines' KV caches."""
 
     @property
     def engine(self) -> TuningClient:
@@ -116,6 +118,7 @@ class Work:
             # The plan was said before the work began.
             progress=lambda event: None if event.stage == "plan" else listen(event),
             later_round=self.request.start is not None,
+            caches=self.caches,
         )
 
     def _metadata(self, result: RoundResult) -> Metadata:

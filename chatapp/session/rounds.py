@@ -17,6 +17,7 @@ from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.paths import expanded
 from chatapp.engine.base import AdapterSpec, ModelInfo, ModelSpec
 from chatapp.engine.gguf import read_header
+from chatapp.engine.study import cache_bytes
 from chatapp.engine.threads import cores
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
 from chatapp.session.round_request import Method, RoundRequest, examined, settings_for
@@ -28,7 +29,7 @@ from chatapp.training.architectures import require_trainable
 from chatapp.training.base import half_precision_pays
 from chatapp.training.data import Data
 from chatapp.training.extra import require_extra
-from chatapp.training.memory import Estimate, estimate_from_file, largest_batch, require
+from chatapp.training.memory import Estimate, estimate_from_file, largest_batch, require, reward_ranks
 from chatapp.training.plan import Plan, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.run import Interrupted, Limits
@@ -163,7 +164,14 @@ class Round:
             return None
         settings = self._request.settings
         header = read_header(self._spec.path)
-        return estimate_from_file(header, places=places, limit=settings.max_memory, half=settings.half)
+        return estimate_from_file(
+            header,
+            places=places,
+            rewards=reward_ranks(settings, planned.stages),
+            caches=self._caches,
+            limit=settings.max_memory,
+            half=settings.half,
+        )
 
     # The work
 
@@ -266,6 +274,7 @@ class Round:
             paths.adapters,
             paths.cache,
             self._limits,
+            self._caches,
         ).done(listen)
         return result
 
@@ -279,13 +288,22 @@ class Round:
 
     def _samplers(self) -> Sequence[TuningClient]:
         """The engine; where the model is small and replies are sampled, one for each core."""
-        spec = self._engine_spec
-        if self._small and self._request.only != "reward":  # it reads what was ranked alone
-            most = min(cores() // (spec.threads * processes.count()), _MOST_ENGINES)
-            while len(self._engines) < most:
-                self._engines.append(self._house.another_engine())
-                self._engines[-1].load(spec)
+        while len(self._engines) < self._most_engines:
+            self._engines.append(self._house.another_engine())
+            self._engines[-1].load(self._engine_spec)
         return self._engines
+
+    @property
+    def _most_engines(self) -> int:
+        if not self._small or self._request.only == "reward":  # that reads what was ranked alone
+            return 1
+        return max(1, min(cores() // (self._engine_spec.threads * processes.count()), _MOST_ENGINES))
+
+    @property
+    def _caches(self) -> int:
+        """Bytes of the KV caches of all engines at most."""
+        info = self._loaded()
+        return self._most_engines * cache_bytes(read_header(self._spec.path), info.n_ctx, info.cells)
 
     def _loaded(self) -> ModelInfo:
         return self.engine.info or self.engine.load(self._engine_spec)

@@ -24,7 +24,7 @@ from chatapp.training.data import RankingRow
 from chatapp.training.evaluate import Figure
 from chatapp.training.examine import Examiner
 from chatapp.training.gate import SURE, Evidence, Verdict, damages, judge, merit
-from chatapp.training.memory import estimate, largest_batch, peak, require
+from chatapp.training.memory import estimate, largest_batch, peak, require, reward_ranks
 from chatapp.training.plan import Stage, plan
 from chatapp.training.progress import Listener, Progress, silent
 from chatapp.training.recompute import recompute_layers
@@ -80,8 +80,10 @@ class Trainer:
         limits: Limits = Limits(),
         progress: Listener = silent,
         later_round: bool = False,
+        caches: int = 0,
     ) -> None:
-        """`later_round`: the policy goes on from an accepted adapter, and is held to what it was then."""
+        """`later_round`: the policy goes on from an accepted adapter, and is held to what it was then.
+        `caches`: bytes of memory that the sampler's engines take for theirs."""
         self.policy, self.sampler, self.material, self.folder = policy, sampler, material, folder
         self.settings, self.limits, self.progress = settings, limits, progress
         self.reward_accuracy = evaluate.UNKNOWN
@@ -95,7 +97,7 @@ class Trainer:
         """What the base finds of the replies that reward models learn from."""
         self._spent = 0.0
         """Seconds of training, the evaluation left out."""
-        self._later_round = later_round
+        self._later_round, self._caches = later_round, caches
         self._examiner = Examiner(
             *(policy, sampler, material, settings, self._examining),
             self._learner if later_round else None,
@@ -349,7 +351,14 @@ class Trainer:
     def _require_memory(self, stages: Sequence[Stage]) -> None:
         limit = self.settings.max_memory
         if places := largest_batch(self.material.data.train, self.settings, stages, self.material.mix):
-            needed = estimate(self.policy.model, places=places, limit=limit, half=self.settings.half)
+            needed = estimate(
+                self.policy.model,
+                places=places,
+                rewards=reward_ranks(self.settings, stages),
+                caches=self._caches,
+                limit=limit,
+                half=self.settings.half,
+            )
             require(needed, limit)
             if needed.again:
                 recompute_layers(self.policy.model)

@@ -30,36 +30,50 @@ class Estimate:
     weights: int
     """The base in float32, and once more in bfloat16 where half precision computes with it."""
     adapters: int
-    """LoRA parameters, their gradients, and the two moments of the optimizer."""
+    """The LoRA that learns, its gradients and the two moments of the optimizer, and the LoRAs beside it."""
     activations: int
     """What is kept for the backward pass of one batch."""
     logits: int
+    caches: int = 0
+    """The KV caches of the engines that draw replies; they are processes of their own."""
     again: bool = False
     """Whether layers are computed again for the backward pass (see `recompute`)."""
 
     @property
     def total(self) -> int:
-        return self.program + self.weights + self.adapters + self.activations + self.logits
+        own = self.program + self.weights + self.adapters + self.activations + self.logits
+        return own + self.caches
 
 
-def estimate(model: Any, *, places: int, limit: int | None = None, half: bool = True) -> Estimate:
+def estimate(
+    model: Any, *, places: int, rewards: int = 0, caches: int = 0, limit: int | None = None, half: bool = True
+) -> Estimate:
     """For a batch of `places` padded tokens that may take `limit` bytes (None asks the machine what is free):
-    layers are computed again where all that they compute would take too much. `model`: a `peft.PeftModel`."""
+    layers are computed again where all that they compute would take too much. `model`: a `peft.PeftModel`;
+    `rewards`: as `reward_ranks` gives it; `caches`: bytes of the engines' KV caches."""
+    rank = model.peft_config["default"].r
     config = model.config.get_text_config()
     shape = _Shape(
         base=sum(each.numel() for name, each in model.named_parameters() if "lora_" not in name),
-        lora=sum(each.numel() for name, each in model.named_parameters() if "lora_" in name),
+        lora=sum(each.numel() for name, each in model.named_parameters() if ".default." in name) // rank,
         width=config.hidden_size,
         inner=config.intermediate_size,
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
         vocabulary=config.vocab_size,
     )
-    return _comfortable(shape, places, half, limit)
+    return _comfortable(_Load(shape, places, rank, rewards, caches, half), limit)
 
 
 def estimate_from_file(
-    header: GgufHeader, *, places: int, limit: int | None = None, rank: int = 8, half: bool = True
+    header: GgufHeader,
+    *,
+    places: int,
+    rewards: int = 0,
+    caches: int = 0,
+    limit: int | None = None,
+    rank: int = 8,
+    half: bool = True,
 ) -> Estimate:
     """The same before anything is loaded, from what the model's file says of itself."""
 
@@ -71,21 +85,22 @@ def estimate_from_file(
     embedding = next((each.dims for each in header.tensors if each.name == "token_embd.weight"), (0, 0))
     shape = _Shape(
         base=header.parameters,
-        lora=rank * sum(sum(dims) for dims in matrices),
+        lora=sum(sum(dims) for dims in matrices),
         width=number("embedding_length"),
         inner=number("feed_forward_length"),
         layers=number("block_count"),
         heads=number("attention.head_count"),
         vocabulary=embedding[-1],
     )
-    return _comfortable(shape, places, half, limit)
+    return _comfortable(_Load(shape, places, rank, rewards, caches, half), limit)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
     base: int
-    """Parameters; `lora` likewise."""
+    """Parameters."""
     lora: int
+    """Parameters of a LoRA of rank 1."""
     width: int
     inner: int
     layers: int
@@ -93,28 +108,49 @@ class _Shape:
     vocabulary: int
 
 
-def _comfortable(shape: _Shape, places: int, half: bool, limit: int | None) -> Estimate:
-    whole = _estimate(shape, places, half, again=False)
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What a training puts on a model."""
+
+    shape: _Shape
+    places: int
+    rank: int
+    rewards: int
+    caches: int
+    half: bool
+
+
+def _comfortable(load: _Load, limit: int | None) -> Estimate:
+    whole = _estimate(load, again=False)
     if whole.total <= max(_MODEST, (_free() if limit is None else limit) // 2):
         return whole
-    return _estimate(shape, places, half, again=True)
+    return _estimate(load, again=True)
 
 
-def _estimate(shape: _Shape, places: int, half: bool, again: bool) -> Estimate:
+def _estimate(load: _Load, again: bool) -> Estimate:
+    shape, places = load.shape, load.places
     # Of each layer: inputs of the norms, of q, k, v, o, of gate, up, down, and the LoRA's own copies of them.
     kept = 14 * shape.width + 6 * shape.inner
     # Attention of one row of up to 512 places, all heads, scores and weights.
     attention = shape.heads * 2 * min(places, 512)
-    layer = places * (kept + attention) * (3 if half else _FLOAT)
+    layer = places * (kept + attention) * (3 if load.half else _FLOAT)
     inputs = places * shape.width * _FLOAT
     return Estimate(
         program=_PROGRAM,
-        weights=shape.base * (_FLOAT + (2 if half else 0)),
-        adapters=shape.lora * _FLOAT * 4,
+        weights=shape.base * (_FLOAT + (2 if load.half else 0)),
+        # One LoRA learns at a time, with gradients and moments; the others are there.
+        adapters=shape.lora * (4 * load.rank + load.rewards) * _FLOAT,
         activations=shape.layers * inputs + layer if again else shape.layers * layer,
         logits=min(places * shape.vocabulary, LOGITS) * _FLOAT * 4,
+        caches=load.caches,
         again=again,
     )
+
+
+def reward_ranks(settings: Settings, stages: Sequence[Stage]) -> int:
+    """The ranks of the LoRAs of all reward models that are there at once, together: those that judge, and
+    those that lead where there are any."""
+    return settings.reward.rank * (settings.judges + (settings.members if "reward" in stages else 0))
 
 
 def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: Sequence[SftRow] = ()) -> int:

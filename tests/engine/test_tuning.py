@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chatapp.core.errors import EngineError, PromptTooLong
@@ -17,7 +18,9 @@ from chatapp.core.types import Sampling, Turn
 from chatapp.engine import messages
 from chatapp.engine.base import AdapterSpec, ModelSpec, Request, gather
 from chatapp.engine.child import Child
+from chatapp.engine.gguf import read_header
 from chatapp.engine.rollout import _Tables
+from chatapp.engine.study import cache_bytes
 from chatapp.engine.tuning import TuningClient
 from tests.engine.tiny_gguf import make_adapter, make_model
 
@@ -272,3 +275,20 @@ def test_a_killed_child_comes_back_with_its_adapter(client: TuningClient, adapte
             assert client.logprobs([row]) == expected
             raise EngineError("noticed before")
     assert client.logprobs([row]) == expected
+
+
+def test_the_caches_are_as_large_as_was_said(cache: Path, models: Path) -> None:
+    file = make_model(models / "caches.gguf", n_ctx=8192)
+    client = TuningClient(cache)
+    try:
+        info = client.load(ModelSpec(file, "caches", threads=1, n_ctx=4096))
+        assert client.pid is not None
+        process, header = psutil.Process(client.pid), read_header(file)
+        client.rollout([(3,) * 8], 1, replace(PURE, max_tokens=1))
+        before = process.memory_info().rss
+        client.rollout([(3,) * 4090], 1, replace(PURE, max_tokens=1))
+        grown = process.memory_info().rss - before
+        said = cache_bytes(header, info.n_ctx, info.cells) - cache_bytes(header, 256, info.cells)
+        assert said > 2**22 and 0.9 * said < grown < 2 * said
+    finally:
+        client.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,11 +12,13 @@ from chatapp.training import memory, recompute
 from chatapp.training.base import half_precision, trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.endings import early, end_probabilities
-from chatapp.training.model import Policy
+from chatapp.training.model import Policy, load_policy
 from chatapp.training.packing import pack, per_reply, states, token_logprobs
 from chatapp.training.recompute import recompute_layers
 from chatapp.training.reward import RewardModel, ranking_loss
+from chatapp.training.settings import Settings
 from chatapp.training.switch import using
+from tests.training.architectures import make
 from tests.training.tiny import tiny_policy
 
 pytestmark = pytest.mark.train
@@ -114,6 +119,23 @@ def test_layers_are_computed_again_where_all_of_them_would_take_too_much() -> No
     assert little.activations < 0.6 * plenty.activations
     # What is modest anyway stays as fast as it is.
     assert not memory.estimate(model, places=64, limit=2**30).again
+
+
+def test_reward_adapters_are_counted(tmp_path: Path) -> None:
+    policy, settings = load_policy(make(tmp_path / "tiny.gguf", "llama"), rank=4), Settings()
+    assert memory.reward_ranks(settings, ("dpo",)) < memory.reward_ranks(settings, ("reward", "rloo"))
+    rewards = memory.reward_ranks(settings, ("reward", "rloo"))
+    one = memory.estimate(policy.model, places=64)
+    asked: dict[str, Any] = {"places": 64, "rewards": rewards, "caches": 2**20}
+    whole = memory.estimate(policy.model, **asked)
+    assert memory.estimate_from_file(policy.header, rank=4, **asked) == whole
+    for number in range(settings.members + settings.judges):
+        RewardModel(policy, settings.reward, f"reward{number}")
+    held = sum(each.nbytes for name, each in policy.model.named_parameters() if ".reward" in name)
+    assert whole.adapters - one.adapters == held > 0
+    assert whole.total - one.total == held + 2**20
+    # Once they are there, they still count once.
+    assert memory.estimate(policy.model, **asked) == whole
 
 
 def test_per_reply_sums_are_those_of_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:

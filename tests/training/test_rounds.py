@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from chatapp.training import auto, parity
 from chatapp.training.gate import Verdict
 from chatapp.training.progress import Progress
 from chatapp.training.run import Interrupted, Limits, metrics
-from tests.training.architectures import make
+from tests.training.architectures import SHAPES, make, make_shape
 from tests.training.rounds_home import groups, house, make_home, mix_file
 
 pytestmark = pytest.mark.train
@@ -152,6 +153,22 @@ def test_a_model_that_leaves_cores_idle_is_sampled_on_them(
     one_round(home, model, limits=Limits(max_steps=1))
     assert len(begun) == engines
     assert [each.pid for each in begun] == [None] * engines, "they end with the round"
+
+
+def test_the_caches_of_all_engines_are_said_before(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_home(home, 12)
+    make_shape(model, replace(SHAPES["llama"], kv_heads=4), context=4096)
+
+    def said(cores: int) -> float:
+        monkeypatch.setattr(rounds, "cores", lambda: cores)
+        with house(home) as made, Round(made, "dpo", model=str(model), mix=mix_file(home)) as training:
+            text = "\n".join(training.plan().lines)
+        found = re.search(r"needs about ([0-9.]+) GiB", text)
+        assert found is not None
+        return float(found[1])
+
+    # Of each engine: 2 layers of 4 heads of 64 in 16 bits, for 32 lanes of 4096 tokens and a chat's 8192.
+    assert said(4) - said(1) == pytest.approx(3 * 0.27, abs=0.11)
 
 
 def test_it_can_be_stopped_before_there_is_a_run(home: Path) -> None:
