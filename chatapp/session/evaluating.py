@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -236,7 +237,7 @@ class Evaluation:
             self._engine.rollout, prompts, settings.evaluate_samples, sampling, AT_ONCE, pace
         )
 
-    @property
+    @cached_property
     def _settings(self) -> Settings:
         """How long replies are looked at, and how many."""
         sampling = self._house.sampling(self._spec)

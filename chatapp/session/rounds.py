@@ -100,19 +100,28 @@ class Round:
     def plan(self) -> Plan:
         """What the data can carry; nothing is written. Needs no torch: it counts and tokenises. What cannot
         be done as it was asked for is refused here."""
+        data, planned = self._planned()
+        needed, limit = self._memory(data, planned), self._request.settings.max_memory
+        if needed is not None and limit is not None:
+            require(needed, limit)
+        return self._described(planned, needed)
+
+    def _planned(self) -> tuple[Data, Plan]:
+        """What there is to learn from, and what it can carry."""
         require_trainable(read_header(self._spec.path))
         data = self._prepared()
-        planned = plan(data, self._request.only)
+        return data, plan(data, self._request.only)
+
+    def _described(self, planned: Plan, needed: Estimate | None) -> Plan:
+        """With how it will be done, and what it needs."""
         lines = [*planned.lines, *self._notes]
         if self._request.start is not None:
             lines.append(f"goes on from {self._request.start.name}, and is compared with it")
         if not self._request.settings.half:
             lines.append("computes in float32: bfloat16 is no faster on this processor")
-        if planned.stages and (needed := self._memory(data, planned)) is not None:
+        if needed is not None:
             slower = ", with layers computed twice to take less" if needed.again else ""
             lines.append(f"needs about {needed.total / 2**30:.1f} GiB of memory{slower}")
-            if self._request.settings.max_memory is not None:
-                require(needed, self._request.settings.max_memory)
         return replace(planned, lines=tuple(lines))
 
     def _prepared(self) -> Data:
@@ -159,10 +168,10 @@ class Round:
 
     def _memory(self, data: Data, planned: Plan) -> Estimate | None:
         """What the largest batch will take."""
-        places = largest_batch(data.train, self._request.settings, planned.stages)
+        settings = self._request.settings
+        places = largest_batch(data.train, settings, planned.stages) if planned.stages else 0
         if not places:
             return None
-        settings = self._request.settings
         header = read_header(self._spec.path)
         return estimate_from_file(
             header,
@@ -182,16 +191,15 @@ class Round:
         """
         if self._folder is not None and (ended := self._folder.outcome()) is not None:
             return RoundResult.from_json(ended)
-        planned = self.plan()
-        data = self._prepared()
+        data, planned = self._planned()
         self._refuse_too_little(planned, data)
         require_extra()
         if self._folder is None and not self._half_pays():
             self._request = replace(self._request, settings=self._request.settings.in_float32())
-            planned = self.plan()
-        if (needed := self._memory(data, planned)) is not None:
+        needed = self._memory(data, planned)
+        if needed is not None:
             require(needed, self._request.settings.max_memory)
-        for line in planned.lines:
+        for line in self._described(planned, needed).lines:
             progress(Progress("plan", 0, 0, note=line))
         try:
             with self._working(progress) as (folder, listen):

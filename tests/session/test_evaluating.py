@@ -19,6 +19,7 @@ from chatapp.core.types import Group, GroupReply, Sampling, Turn
 from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.formats import rankings
 from chatapp.preferences.formats.load import load
+from chatapp.session import evaluating
 from chatapp.session.evaluating import Evaluation
 from chatapp.session.learned_from import Fresh, unlearned
 from chatapp.session.run_folder import RoundInput, RunFolder
@@ -136,8 +137,13 @@ def test_replies_are_drawn_as_long_as_what_was_ranked(
 
         drawn = TuningClient.rollout
         monkeypatch.setattr(TuningClient, "rollout", rollout)
+        settled, examined = list[TrainingSettings](), evaluating.examined
+        monkeypatch.setattr(
+            evaluating, "examined", lambda *given: settled.append(examined(*given)) or settled[-1]
+        )
         with Evaluation(house, adapter="r1") as evaluation:
             count = evaluation.run("behaviours").n
+    assert len(settled) == 1
     assert sum(prompts for prompts, _, _ in asked) == 2 * count <= 2 * 128
     [(samples, longest)] = {(samples, longest) for _, samples, longest in asked}
     assert 200 < longest <= 400 and samples == 2

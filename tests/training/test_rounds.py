@@ -268,6 +268,8 @@ def test_float32_is_taken_where_bfloat16_is_no_faster(home: Path, monkeypatch: p
 
     monkeypatch.setattr(torch, "autocast", watched)
     monkeypatch.setattr(rounds, "half_precision_pays", lambda: False)
+    planned, plan = list[Any](), rounds.plan
+    monkeypatch.setattr(rounds, "plan", lambda *given: planned.append(plan(*given)) or planned[-1])
     stop = Event()
 
     def stop_early(event: Progress) -> None:
@@ -283,6 +285,7 @@ def test_float32_is_taken_where_bfloat16_is_no_faster(home: Path, monkeypatch: p
             training.run(stop_early)
         said = [each.note for each in heard if each.stage == "plan"]
         assert any("computes in float32" in each for each in said)
+        assert len(planned) == 1
         # It goes on as it began, whatever the machine says now.
         monkeypatch.setattr(rounds, "half_precision_pays", lambda: True)
         with Round(made, resume="last", limits=Limits(2)) as training:
