@@ -23,6 +23,7 @@ from chatapp.session.round_request import examined
 from chatapp.session.round_result import json_safe
 from chatapp.session.run_folder import Dialogue
 from chatapp.training import evaluate
+from chatapp.training.base import AT_ONCE, drawn_in_parts
 from chatapp.training.data import (
     Data,
     RankingRow,
@@ -34,9 +35,7 @@ from chatapp.training.data import (
     encode_prompt,
 )
 from chatapp.training.evaluate import Figure
-from chatapp.training.examine import AT_ONCE
 from chatapp.training.progress import Listener, Pace, silent
-from chatapp.training.rollouts import drawn_in_parts
 from chatapp.training.serve import ServedReward
 from chatapp.training.settings import Settings
 

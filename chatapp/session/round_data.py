@@ -19,7 +19,7 @@ from chatapp.engine.cache import sha256 as digest_of
 from chatapp.preferences.formats.load import load_some
 from chatapp.session.run_folder import Dialogue, RoundInput, read_dialogues, write_dialogues
 from chatapp.store.conversations import as_turns
-from chatapp.training.base import Ids
+from chatapp.training.base import Ids, drawn_in_parts
 from chatapp.training.data import (
     LONGEST_ROW,
     Data,
@@ -32,7 +32,7 @@ from chatapp.training.data import (
 )
 from chatapp.training.freshness import freshness
 from chatapp.training.progress import Listener, Pace, Progress, silent
-from chatapp.training.rollouts import UNFILTERED, drawn_in_parts
+from chatapp.training.rollouts import UNFILTERED
 from chatapp.training.settings import Material
 
 if TYPE_CHECKING:

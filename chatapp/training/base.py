@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chatapp.core.types import FinishReason, Sampling, Turn
+from chatapp.training.progress import Pace
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -22,6 +24,9 @@ _CLEARLY = 0.9
 """Of the time in float32: what bfloat16 may take at most to be worth its rounding."""
 Ids = tuple[int, ...]
 """Token ids of the model's own tokenizer."""
+_Drawn = TypeVar("_Drawn")
+AT_ONCE = 32
+"""Prompts whose replies are drawn before it is looked whether somebody wants it to end."""
 
 
 class Encoded(Protocol):
@@ -76,6 +81,23 @@ class TrainedPolicy(Protocol):
 
     def to_reference(self) -> None:
         """Make the adapter what it is within `reference`."""
+
+
+def drawn_in_parts(
+    rollout: Callable[[Sequence[Ids], int, Sampling], Sequence[_Drawn]],
+    prompts: Sequence[Ids],
+    samples: int,
+    sampling: Sampling,
+    at_once: int,
+    pace: Pace,
+) -> list[_Drawn]:
+    """`rollout` of all prompts, `at_once` at a time; each has the seed that it would have had otherwise."""
+    found: list[_Drawn] = []
+    for start in range(0, len(prompts), at_once):
+        own = replace(sampling, seed=(sampling.seed or 0) + start * samples)
+        found += rollout(prompts[start : start + at_once], samples, own)
+        pace.done(len(found))
+    return found
 
 
 def trainable(model: Any) -> Iterator[tuple[str, Parameter]]:

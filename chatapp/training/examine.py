@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chatapp.core.types import Sampling
 from chatapp.training import evaluate, reward
-from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
+from chatapp.training.base import AT_ONCE, Ids, Sampled, Sampler, TrainedPolicy, drawn_in_parts
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.gate import Evidence
 from chatapp.training.progress import Listener, Pace, silent
-from chatapp.training.rollouts import drawn_in_parts
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import at_reference
 
 if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
-AT_ONCE = 32
-"""Prompts whose replies are drawn before it is said how far it is."""
 FOLDS = 3
 """Parts of the training side; with the held-out side, all rankings are in four."""
 

@@ -21,9 +21,10 @@ from dataclasses import asdict
 from itertools import pairwise
 
 from chatapp.core.types import Sampling
-from chatapp.training.base import Ids, Sampler, TrainedPolicy
+from chatapp.training.base import AT_ONCE, Ids, Sampler, TrainedPolicy, drawn_in_parts
 from chatapp.training.evaluate import Behaviour, mean_behaviour, words
 from chatapp.training.gate import Bounds
+from chatapp.training.progress import Listener, Pace
 from chatapp.training.run import Loop
 from chatapp.training.weight_copy import at_reference
 
@@ -84,14 +85,18 @@ class Price:
     def at(self, loop: Loop, draw: int) -> float:
         """The price of draw number `draw`."""
         if draw % EVERY == 0 or "price" not in loop.state:
-            if "varied" not in loop.state:
-                with at_reference(self._policy):
-                    loop.state["varied"] = asdict(self._look())
-            left = loop.mean([room(self._look(), Behaviour(**loop.state["varied"]))])
+            with loop.breaking_off() as listen:
+                if "varied" not in loop.state:
+                    with at_reference(self._policy):
+                        loop.state["varied"] = asdict(self._look(listen))
+                now = self._look(listen)
+            left = loop.mean([room(now, Behaviour(**loop.state["varied"]))])
             price = self._usual * math.exp(GAIN * (AIM - left))
             loop.state["price"] = min(max(price, LOWEST), HIGHEST)
         return float(loop.state["price"])
 
-    def _look(self) -> Behaviour:
+    def _look(self, listen: Listener) -> Behaviour:
         self._sampler.publish(self._policy)
-        return mean_behaviour(self._sampler.rollout(self._prompts, SAMPLES, self._chat))
+        pace = Pace("price", len(self._prompts), listen)
+        drawn = drawn_in_parts(self._sampler.rollout, self._prompts, SAMPLES, self._chat, AT_ONCE, pace)
+        return mean_behaviour(drawn)

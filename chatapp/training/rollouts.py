@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import mean, words
-from chatapp.training.progress import Pace
 from chatapp.training.repetition import Price, repetition
 from chatapp.training.run import Loop
 
@@ -20,7 +19,6 @@ UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_pen
 """The policy as it is: only then is log p the probability that a sample was drawn with."""
 LONGEST = 256
 """Tokens of a sample at most, where people ranked longer ones than the recipe's own limit."""
-_Drawn = TypeVar("_Drawn")
 NATS = 0.1
 """A token of the mean ranked reply may stray so far from the reference before the run stops."""
 
@@ -70,23 +68,6 @@ def sample_length(sampling: Sampling, guards: Guards) -> int:
     """Tokens of a sample at most. One that is cut off is worth nothing, so there is room for what people
     ranked."""
     return max(sampling.max_tokens, min(guards.longest, LONGEST))
-
-
-def drawn_in_parts(
-    rollout: Callable[[Sequence[Ids], int, Sampling], Sequence[_Drawn]],
-    prompts: Sequence[Ids],
-    samples: int,
-    sampling: Sampling,
-    at_once: int,
-    pace: Pace,
-) -> list[_Drawn]:
-    """`rollout` of all prompts, `at_once` at a time; each has the seed that it would have had otherwise."""
-    found: list[_Drawn] = []
-    for start in range(0, len(prompts), at_once):
-        own = replace(sampling, seed=(sampling.seed or 0) + start * samples)
-        found += rollout(prompts[start : start + at_once], samples, own)
-        pace.done(len(found))
-    return found
 
 
 def stop_kl(usual: float, rows: Sequence[RankingRow]) -> float:

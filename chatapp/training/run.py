@@ -20,6 +20,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -134,6 +135,22 @@ class Loop:
     @property
     def _time_is_up(self) -> bool:
         return self._limits.max_minutes is not None and self._spent > 60 * self._limits.max_minutes
+
+    @contextmanager
+    def breaking_off(self) -> Iterator[Listener]:
+        """For what takes long at the beginning of a step, before anything was learned in it: what it gives
+        takes each event of that work, in all processes alike, and ends it with `Interrupted` where somebody
+        asked for it. The step is then made as if it had not begun."""
+
+        def listen(_: Progress) -> None:
+            if agreed(self._asked_to_stop):
+                raise Interrupted
+
+        try:
+            yield listen
+        except Interrupted:
+            self.save()
+            raise
 
     def stop(self, why: str) -> None:
         """No further step after this one."""

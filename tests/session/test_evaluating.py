@@ -25,8 +25,8 @@ from chatapp.session.learned_from import Fresh, unlearned
 from chatapp.session.run_folder import RoundInput, RunFolder
 from chatapp.session.wiring import House
 from chatapp.training import evaluate
+from chatapp.training.base import AT_ONCE
 from chatapp.training.data import digest, is_held_out, split_key
-from chatapp.training.examine import AT_ONCE
 from chatapp.training.progress import Progress
 from chatapp.training.settings import Settings as TrainingSettings
 from tests.session.guide_adapters import register

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -60,7 +61,8 @@ class Says:
         ]
 
 
-def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
+def test_the_price_follows_what_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repetition, "AT_ONCE", 40)
     policy = tiny_policy(learned=0.1)
     before = {name: each.clone() for name, each in trainable(policy.model)}
     loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
@@ -84,3 +86,36 @@ def test_the_price_follows_what_is_repeated(tmp_path: Path) -> None:
     assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 2 * every + 1) == beyond
     assert sampler.asked == []
     assert all(before[name].equal(each) for name, each in trainable(policy.model))
+
+
+@pytest.mark.parametrize("parts", [1, 6])
+def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int) -> None:
+    policy, stop = tiny_policy(learned=0.1), Event()
+    before = {name: each.clone() for name, each in trainable(policy.model)}
+
+    class Stopping(TorchSampler):
+        def rollout(
+            self, prompts: Sequence[Ids], samples: int, sampling: Sampling
+        ) -> list[list[TinySampled]]:
+            drawn.append(len(prompts))
+            if len(drawn) == parts:
+                stop.set()
+            return [[TinySampled((9,), f"reply {at}", "stop")] * samples for at, _ in enumerate(prompts)]
+
+    def price() -> repetition.Price:
+        prompts = [(1, at, at) for at in range(repetition.PROMPTS)]
+        return repetition.Price(policy, Stopping(), prompts, [], Sampling(seed=5), 10.0)
+
+    drawn: list[int] = []
+    parameters = [*trainable(policy.model)]
+    loop = run.Loop("rloo", tmp_path, parameters, steps=1, learning_rate=0.1, limits=run.Limits(stop=stop))
+    with pytest.raises(run.Interrupted):
+        price().at(loop, 0)
+    assert len(drawn) == parts and sum(drawn) < 2 * repetition.PROMPTS
+    assert all(before[name].equal(each) for name, each in parameters)
+    # It goes on with that step; what was found out by then is known.
+    stop.clear()
+    again = run.Loop("rloo", tmp_path, parameters, steps=1, learning_rate=0.1)
+    assert again.step == 0 and ("varied" in again.state) == (parts > 4)
+    price().at(again, 0)
+    assert sum(drawn[parts:]) == repetition.PROMPTS * (1 if parts > 4 else 2)
