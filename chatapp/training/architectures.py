@@ -104,6 +104,15 @@ def heads(header: GgufHeader) -> tuple[int, int]:
     return of_queries, int(of_keys)
 
 
+def permuted_heads(header: GgufHeader, tensor: str) -> int | None:
+    """Of how many heads the rows of `tensor` are interleaved in the file; None for those that are not."""
+    if header.architecture not in PERMUTED:
+        return None
+    if ".attn_q." in tensor:
+        return heads(header)[0]
+    return heads(header)[1] if ".attn_k." in tensor else None
+
+
 def configuration(header: GgufHeader) -> PreTrainedConfig:
     """The file's metadata as transformers' configuration. Rotary scaling is not in it: see `rotary`."""
     from transformers import AutoConfig

@@ -17,7 +17,7 @@ from chatapp.core.sanitize import one_line
 from chatapp.core.whole_file import whole_file
 from chatapp.engine.gguf import GgufHeader, read_header
 from chatapp.engine.usable import require_adapter
-from chatapp.training.architectures import PERMUTED, heads
+from chatapp.training.architectures import permuted_heads
 from chatapp.training.weights import deinterleave, interleave, read_tensors
 
 if TYPE_CHECKING:
@@ -129,10 +129,8 @@ def _stored(header: GgufHeader, tensor: str, rows: FloatArray) -> FloatArray:
     """B's rows in the order of the file's own weight: what is not permuted loads and is silently wrong."""
     import numpy as np
 
-    from chatapp.training.model import query_or_key
-
-    if header.architecture in PERMUTED and (kind := query_or_key(tensor)) is not None:
-        rows = interleave(rows, heads(header)[kind])
+    if (count := permuted_heads(header, tensor)) is not None:
+        rows = interleave(rows, count)
     return np.ascontiguousarray(rows)
 
 
@@ -158,8 +156,6 @@ def require_base(shown: str, recorded: object, digest: str) -> None:
 
 
 def _read_gguf(path: Path, base: GgufHeader, digest: str) -> AdapterState:
-    from chatapp.training.model import query_or_key
-
     header = read_header(path)
     shown = one_line(path.name, 80)
     require_adapter(header, base)
@@ -171,8 +167,8 @@ def _read_gguf(path: Path, base: GgufHeader, digest: str) -> AdapterState:
         if target == name:
             continue
         b = halves[f"{target}.lora_b"]
-        if base.architecture in PERMUTED and (kind := query_or_key(target)) is not None:
-            b = deinterleave(b, heads(base)[kind]).copy()
+        if (count := permuted_heads(base, target)) is not None:
+            b = deinterleave(b, count).copy()
         tensors[target] = (a, b)
     ranks = {a.shape[0] for a, _ in tensors.values()}
     if len(ranks) != 1:

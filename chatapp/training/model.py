@@ -23,11 +23,10 @@ from chatapp.engine.gguf import GgufHeader, read_header
 from chatapp.engine.usable import require_model
 from chatapp.training.architectures import (
     OFFSET_NORMS,
-    PERMUTED,
     Rotary,
     configuration,
-    heads,
     is_weight,
+    permuted_heads,
     require_trainable,
     rotary,
 )
@@ -223,16 +222,9 @@ def _to_torch(header: GgufHeader, name: str, values: FloatArray) -> FloatArray:
     """`values` of the file as transformers keeps them."""
     if header.architecture in OFFSET_NORMS and name.endswith("norm.weight"):
         return values - 1
-    if header.architecture in PERMUTED and (kind := query_or_key(name)) is not None:
-        return deinterleave(values, heads(header)[kind]).copy()
+    if (count := permuted_heads(header, name)) is not None:
+        return deinterleave(values, count).copy()
     return values
-
-
-def query_or_key(tensor: str) -> int | None:
-    """0 for a query projection, 1 for a key projection, None for anything else."""
-    if ".attn_q." in tensor:
-        return 0
-    return 1 if ".attn_k." in tensor else None
 
 
 def _rotate(model: PreTrainedModel, scaling: Rotary | None) -> None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.training.base import TrainedPolicy, half_precision
+from chatapp.training.base import TrainedPolicy
 from chatapp.training.data import SftRow
-from chatapp.training.packing import MICRO, alike, pack, token_logprobs
 from chatapp.training.run import Loop, batches
-from chatapp.training.sft import nll
+from chatapp.training.sft import add_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,6 @@ class Replay:
             return None
         if not (own := loop.share(batches(self.mix, self.rows, step, self.seed))):
             return None
-        learned, total = sum(sum(row.mask[1:]) for row in own), 0.0
-        for places in alike(own, MICRO):
-            with half_precision(self.half):
-                logprobs = token_logprobs(self.policy.model, pack([own[at] for at in places]))
-            loss = nll(logprobs) * len(logprobs) / learned
-            loop.backward(self.weight * loss * len(own) / self.rows)
-            total += float(loss.detach())
-        return total
+        learned = sum(sum(row.mask[1:]) for row in own)
+        weight = self.weight * len(own) / self.rows
+        return add_gradient(loop, self.policy, own, learned, self.half, weight)

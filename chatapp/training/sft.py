@@ -46,6 +46,21 @@ def nll(logprobs: Tensor) -> Tensor:
     return -logprobs.mean()
 
 
+def add_gradient(
+    loop: Loop, policy: TrainedPolicy, rows: Sequence[SftRow], tokens: int, half: bool, weight: float = 1.0
+) -> float:
+    """Add `weight` times the gradient of the equation over `rows`, of a batch of `tokens` learned tokens.
+    Returns L without the weight."""
+    total = 0.0
+    for places in alike(rows, MICRO):
+        with half_precision(half):
+            logprobs = token_logprobs(policy.model, pack([rows[at] for at in places]))
+        loss = nll(logprobs) * (len(logprobs) / tokens)
+        loop.backward(weight * loss)
+        total += float(loss.detach())
+    return total
+
+
 def train(
     policy: TrainedPolicy,
     rows: Sequence[SftRow],
@@ -74,12 +89,5 @@ def train(
         if mix and settings.mix:
             batch += batches(mix, round(settings.mix * len(batch)) or 1, step, settings.seed + 1)
         tokens = sum(sum(row.mask[1:]) for row in batch)
-        own, total = loop.share(batch), 0.0
-        for places in alike(own, MICRO):
-            with half_precision(settings.half):
-                logprobs = token_logprobs(policy.model, pack([own[at] for at in places]))
-            loss = nll(logprobs) * (len(logprobs) / tokens)
-            loop.backward(loss)
-            total += float(loss.detach())
-        loop.update({"loss": total})
+        loop.update({"loss": add_gradient(loop, policy, loop.share(batch), tokens, settings.half)})
     return loop
