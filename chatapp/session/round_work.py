@@ -46,7 +46,7 @@ class Work:
     adapter_folder: Path
     cache: Path
     limits: Limits
-    caches: int
+    caches: int = 0
     """Bytes of the engines' KV caches."""
 
     @property
