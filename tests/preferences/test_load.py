@@ -337,7 +337,7 @@ def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
         list(reader.read_rows(file, longest_line=1000, largest_file=10**5))
 
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @in_one_folder

@@ -17,7 +17,7 @@ from chatapp.preferences.formats.save import save
 from chatapp.store.database import open_store
 from tests.preferences.groups import groups
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @in_one_folder
@@ -53,7 +53,7 @@ def told(group: Group) -> object:
     return group.prompt, replies, group.tiers, group.all_bad, group.tags, group.milliseconds
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(groups(), max_size=3))
 def test_through_the_database(some: list[Group]) -> None:
     said = [group for group in some if group.tiers or group.all_bad]

@@ -358,4 +358,4 @@ class Choosing(RuleBasedStateMachine):
 
 
 TestChoosing = Choosing.TestCase
-TestChoosing.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestChoosing.settings = settings(max_examples=20, stateful_step_count=25)

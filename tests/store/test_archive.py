@@ -131,7 +131,7 @@ def test_a_deleted_reply_that_was_judged_comes_along_and_stays_deleted(store: St
     assert store.conversations.path(copied.id)[-1].text == "reply 0"  # it was active when it was deleted
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(st.data())
 def test_a_damaged_record_is_refused_whole(store: Store, data: st.DataObject) -> None:
     if not store.conversations.list():

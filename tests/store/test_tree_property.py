@@ -172,4 +172,4 @@ class Tree(RuleBasedStateMachine):
 
 
 TestTree = Tree.TestCase
-TestTree.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTree.settings = settings(max_examples=40, stateful_step_count=25)

@@ -46,13 +46,13 @@ def test_equal_dialogues_with_other_identifiers_read_the_same():
 
 
 @given(st.text())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_has_a_wording(text: str):
     assert plain([Turn("user", text)])[0].role == "user"
 
 
 @given(st.integers(0, 10_000), st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_spoilt_reply_never_says_what_the_good_one_says(seed: int, texts: list[str]):
     made = Corruptor(texts, seed).corruptions(texts[0], " ".join(texts), texts[1:], 4)
     said = [normalised(each) for each in [texts[0], *made]]
