@@ -81,6 +81,9 @@ class Request:
     repeating the others."""
     past_end: bool = False
     """Write on to `max_tokens` where the reply has ended, so that its length is known: to measure speed."""
+    begun: str = ""
+    """What the replies begin with: it is written on from there. Their deltas hold all of the text, this too;
+    `max_tokens` counts what is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +159,21 @@ def room_for_prompt(n_ctx: int, cells: int, max_tokens: int, lanes: int = 1) -> 
 
 
 def too_long(
-    tokens: int, n_ctx: int, cells: int, n_ctx_train: int, max_tokens: int, lanes: int = 1
+    tokens: int, n_ctx: int, cells: int, n_ctx_train: int, max_tokens: int, lanes: int = 1, begun: int = 0
 ) -> PromptTooLong:
-    """Of a prompt of so many `tokens`, which `room_for_prompt` has no room for."""
+    """Of a prompt of so many `tokens`, which `room_for_prompt` has no room for beside the `begun` ones of a
+    reply that is written on."""
+    n_ctx, cells = n_ctx - begun, cells - begun
     room = room_for_prompt(n_ctx, cells, max_tokens, lanes)
+    if begun:
+        way = "edit the reply to be shorter"
+        if n_ctx_train > n_ctx + begun:
+            way += f", or raise n_ctx in config.toml (the model takes up to {n_ctx_train})"
+        return PromptTooLong(
+            f"the message takes {tokens} tokens and the reply so far {begun}: the context of {n_ctx + begun} "
+            "has no room to go on",
+            way,
+        )
     ways = ["shorten the message"]
     fitting = min(n_ctx - tokens, (cells - tokens) // lanes)
     if fitting > 0:

@@ -24,6 +24,7 @@ class Job:
     """A request after templating. `stop` holds the template's own stop strings too."""
 
     ids: Sequence[int]
+    """The prompt, and behind it the tokens of `text`."""
     sampling: Sampling
     lanes: int
     first_lane: int
@@ -32,6 +33,10 @@ class Job:
     begun: float
     """time.monotonic() when the request came in."""
     past_end: bool = False
+    text: str = ""
+    """What the replies begin with."""
+    written: int = 0
+    """How many tokens that is."""
 
 
 def _chunks(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -93,6 +98,9 @@ class Decoder:
         try:
             for lane in lanes[1:]:
                 self._context.copy(0, lane.number)
+            for lane in lanes:
+                if text := lane.text.begin(job.text):
+                    yield Delta(lane.number, text)
             yield from self._sample_all(job, lanes)
         except EngineError:
             self.forget()
@@ -108,6 +116,8 @@ class Decoder:
         from chatapp.engine.llama import SamplerChain
 
         chain = SamplerChain(job.sampling, seed, self._vocabulary.size)
+        for token in job.ids[len(job.ids) - job.written :]:
+            chain.accept(token)
         return _Lane(number, seed, LaneText(job.stop), chain, len(job.ids))
 
     def _prefill(self, ids: Sequence[int]) -> int:

@@ -21,6 +21,10 @@ class LaneText:
         self.stopped = False
         """Whether a stop string was found; nothing more comes after it."""
 
+    def begin(self, text: str) -> str:
+        """As `feed`, of what was there before: a stop string that is in it did not end it."""
+        return self._hold(text)
+
     def feed(self, piece: bytes) -> str:
         """The text that `piece` completes; empty when it completes none."""
         return self._advance(self._decoder.decode(piece), final=False)
@@ -37,7 +41,14 @@ class LaneText:
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)]
-        kept = 0 if final else self._undecided(text)
+        if final:
+            self._held = ""
+            return text
+        return self._hold(text)
+
+    def _hold(self, text: str) -> str:
+        """Hold back what is undecided at the end of `text`; the rest."""
+        kept = self._undecided(text)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]
 

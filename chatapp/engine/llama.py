@@ -410,6 +410,10 @@ class SamplerChain:
         for part in parts:
             lib.llama_sampler_chain_add(self._chain, part)
 
+    def accept(self, token: int) -> None:
+        """Penalties remember a token that is there already."""
+        lib.llama_sampler_accept(self._chain, token)
+
     def sample(self, context: LlamaContext, output: int) -> int:
         """Sample from the logits of batch row `output` (-1: the last); penalties remember the token."""
         return int(lib.llama_sampler_sample(self._chain, context.pointer, output))

@@ -28,7 +28,7 @@ from chatapp.engine.base import (
     Started,
 )
 
-VERSION = 2
+VERSION = 3
 """Raised when a message changes its meaning; both sides must have the same."""
 LIMIT = 32 * 2**20
 """Longest line in bytes."""

@@ -210,6 +210,13 @@ class Prompter:
             raise PromptTooLong(f"the message does not fit: at most {limit} tokens are free for the prompt")
         return found
 
+    def begun(self, text: str) -> tuple[int, ...]:
+        """What follows a prompt that opens the assistant's turn where the reply begins with `text`."""
+        if self._tokenizer.space_prefix:
+            # The space that the tokenizer puts in front is how the first word came.
+            text = text.removeprefix(" ")
+        return tuple(self._tokenizer.tokenize(text)) if text else ()
+
     def _find_end(self) -> int | None:
         """The token that the template puts after a reply, None when it is none that ends one."""
         try:

@@ -80,6 +80,8 @@ _GENERAL = (
     "A walk of twenty minutes often answers that better than I can.",
     "Yes, with one condition: decide beforehand how you will know that it worked.",
 )
+_MOST = len(_GENERAL) + max(map(len, (_CODE, _RANKING, _GREETING)))
+"""Answers to choose from, at most."""
 _SUBJECTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("code", "python", "function", "program", "script"), _CODE),
     (("rank", "alternative", "train", "compare"), _RANKING),
@@ -99,7 +101,8 @@ def demo_reply(text: str, seed: int) -> str:
 
 
 class ScriptedEngine:
-    """Implements `base.Engine` in this process. Replies depend on (last user text, lane, seed) alone.
+    """Implements `base.Engine` in this process. Replies depend on (last user text, lane, seed) alone, and on
+    what they begin with: a reply of the script that begins so is gone on with, else the next one follows it.
 
     `pace` is the pause in seconds before each word of a lane; 0 streams at once.
     """
@@ -165,9 +168,13 @@ class ScriptedEngine:
         yield Started(self.count(request.turns), 0, 0, n_ctx, seed)
         seeds = [seed + request.first_lane + lane for lane in range(request.lanes)]
         left = [
-            _pieces(self._reply(request, lane, lane_seed), request.sampling.max_tokens)
+            _pieces(
+                self._reply(request, lane, lane_seed).removeprefix(request.begun), request.sampling.max_tokens
+            )
             for lane, lane_seed in enumerate(seeds)
         ]
+        if request.begun:
+            yield from (Delta(lane, request.begun) for lane in range(request.lanes))
         lengths = [len(words) for words, _ in left]
         deltas = 0
         first: float | None = None
@@ -198,14 +205,15 @@ class ScriptedEngine:
             step += 1
 
     def _reply(self, request: Request, lane: int, seed: int) -> str:
-        match self._script:
-            case None:
-                asked = next((turn.text for turn in reversed(request.turns) if turn.role == "user"), "")
-                return demo_reply(asked, seed)
-            case script if callable(script):
-                return script(request, lane, seed)
-            case script:
-                return script[seed % len(script)] if script else ""
+        if callable(self._script):
+            return self._script(request, lane, seed)
+        if self._script is None:
+            asked = next((turn.text for turn in reversed(request.turns) if turn.role == "user"), "")
+            replies = [demo_reply(asked, seed + step) for step in range(_MOST)]
+        else:
+            first = seed % len(self._script) if self._script else 0
+            replies = [*self._script[first:], *self._script[:first]] or [""]
+        return next((each for each in replies if each.startswith(request.begun)), replies[0])
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Words, and three for the frame of each turn."""

@@ -293,13 +293,16 @@ class Worker:
         if not 1 <= request.lanes <= self._context.sequences:
             raise EngineError(f"between 1 and {self._context.sequences} replies can be had at once")
         wanted = max(1, request.sampling.max_tokens)
-        limit = room_for_prompt(self._n_ctx, self._cells, wanted, request.lanes)
+        written = self._prompter.begun(request.begun)
+        # What is written already takes room of prompt and reply alike.
+        n_ctx, cells = self._n_ctx - len(written), self._cells - len(written)
+        limit = room_for_prompt(n_ctx, cells, wanted, request.lanes)
         try:
             prompt = self._prompter.fit(request.turns, limit)
         except PromptTooLong as error:
-            raise self._too_long(request) from error
+            raise self._too_long(request, len(written)) from error
         job = Job(
-            ids=prompt.ids,
+            ids=(*prompt.ids, *written),
             sampling=replace(request.sampling, max_tokens=wanted),
             lanes=request.lanes,
             first_lane=request.first_lane,
@@ -307,6 +310,8 @@ class Worker:
             dropped_turns=prompt.dropped_turns,
             begun=begun,
             past_end=request.past_end,
+            text=request.begun,
+            written=len(written),
         )
         for event in self._decoder.run(job):
             match event:
@@ -317,13 +322,13 @@ class Worker:
                 case LaneDone():
                     self.send(messages.LaneDoneEvent(id, event))
 
-    def _too_long(self, request: Request) -> PromptTooLong:
+    def _too_long(self, request: Request, begun: int) -> PromptTooLong:
         assert self._prompter is not None and self._model is not None
         # The least that can be asked: old turns are dropped first.
         system = [turn for turn in request.turns[:1] if turn.role == "system"]
         taken = len(self._prompter.render((*system, request.turns[-1])).ids)
         trained, wanted = self._model.n_ctx_train, request.sampling.max_tokens
-        return too_long(taken, self._n_ctx, self._cells, trained, wanted, request.lanes)
+        return too_long(taken, self._n_ctx, self._cells, trained, wanted, request.lanes, begun)
 
 
 def _failed(id: int, error: ChatappError) -> messages.Failed:

@@ -125,6 +125,28 @@ def test_the_oldest_turns_make_room(start: Start, tiny: Path) -> None:
     assert run(client, ask()).replies[0].done
 
 
+def test_what_is_written_of_a_reply_takes_room_of_prompt_and_reply_alike(start: Start, tiny: Path) -> None:
+    client = start(tiny, n_ctx=256)
+    sampling = Sampling(max_tokens=1000, seed=7)
+    earlier = (Turn("user", "a" * 40), Turn("assistant", "b" * 40))
+    result = run(client, Request((*earlier, Turn("user", "z")), sampling, begun="y" * 180))
+    assert result.started and result.started.dropped_turns == 2
+    assert result.replies[0].text.startswith("y" * 180)
+    with pytest.raises(PromptTooLong, match=" and the reply so far 250: the context of 256 has ") as error:
+        run(client, Request((Turn("user", "z"),), sampling, begun="y" * 250))
+    assert error.value.hint == (
+        "edit the reply to be shorter, or raise n_ctx in config.toml (the model takes up to 512)"
+    )
+
+
+def test_a_reply_goes_on_in_every_lane_from_what_is_written(start: Start, tiny: Path) -> None:
+    client = start(tiny)
+    sampling = Sampling(max_tokens=24, seed=7)
+    replies = run(client, Request((Turn("user", "hello"),), sampling, 3, begun="<|im_end|> é")).replies
+    assert all(reply.text.startswith("<|im_end|> é") for reply in replies)
+    assert len({reply.text for reply in replies}) == 3
+
+
 def test_special_tokens_that_are_typed_stay_text(start: Start, tiny: Path) -> None:
     client = start(tiny)
     plain, special = (client.count((Turn("user", text),)) for text in ("", "<|im_end|>"))

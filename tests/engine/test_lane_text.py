@@ -68,6 +68,19 @@ def test_holds_back_what_may_become_a_stop_string() -> None:
     assert lane.stopped and lane.finish() == ""
 
 
+def test_a_text_that_is_there_already_is_gone_on_with() -> None:
+    lane = LaneText(["\nUser:"])
+    assert lane.begin("one\nUser: two\nUs") == "one\nUser: two"
+    assert lane.feed(b"eful") == "\nUseful"
+    lane = LaneText(["\nUser:"])
+    assert lane.begin("one\nUs") == "one"
+    assert lane.feed(b"er: two") == ""
+    assert lane.stopped
+    lane = LaneText()
+    assert lane.begin("one\r") == "one"
+    assert lane.feed(b"\ntwo") == "\r\ntwo"
+
+
 def test_one_invalid_byte_does_not_hold_the_stream_back() -> None:
     lane = LaneText()
     assert lane.feed(b"a\xff") == "a\N{REPLACEMENT CHARACTER}"

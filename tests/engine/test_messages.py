@@ -16,7 +16,7 @@ from chatapp.engine.base import AdapterSpec, Delta, LaneDone, ModelSpec, Request
 
 @given(st.text(st.characters()), st.integers(0, 2**32 - 1) | st.none(), st.lists(st.text(), max_size=3))
 def test_round_trip(text: str, seed: int | None, stop: list[str]) -> None:
-    request = Request((Turn("user", text),), Sampling(seed=seed, stop=tuple(stop)), lanes=3, first_lane=1)
+    request = Request((Turn("user", text),), Sampling(seed=seed, stop=tuple(stop)), 3, 1, begun=text)
     for message in (
         messages.Generate(1, request),
         messages.DeltaEvent(2, Delta(1, text)),

@@ -137,6 +137,18 @@ def test_an_unusable_template_is_replaced_with_a_notice(vocabulary: Vocabulary, 
     assert prompt.notice and "ChatML" in prompt.notice and "\n" not in prompt.notice
 
 
+@pytest.mark.parametrize("text", ["To rank replies, pr", " two  spaces ", "<|im_end|> typed", "é\n\n```py\n"])
+def test_a_reply_that_is_gone_on_with_has_the_ids_that_it_is_trained_with(
+    vocabulary: Vocabulary, text: str
+) -> None:
+    prompter = Prompter(vocabulary, CHATML)
+    turns = (Turn("user", "how?"),)
+    opened = prompter.render(turns).ids + prompter.begun(text)
+    whole = prompter.render((*turns, Turn("assistant", text)), reply=False)
+    assert opened == whole.ids[: len(opened)]
+    assert [own for own in whole.mask[len(opened) :] if own] == [1]  # the token that ends it
+
+
 class NoSpecials:
     """A vocabulary without ChatML's tokens."""
 
@@ -236,6 +248,12 @@ def test_a_reply_has_one_space_in_front_where_the_tokenizer_adds_it() -> None:
     assert trained.ids == (*prompt.ids, *map(ord, " fine "), 2)
     assert trained.mask == (*[0] * len(prompt.ids), *[1] * len(" fine "), 1)
     assert prompter.render(()).end == 2
+
+
+def test_a_reply_that_is_gone_on_with_keeps_the_space_that_it_came_with() -> None:
+    prompter = Prompter(SpacePrefix(), None)
+    assert prompter.begun(" Fine,") == prompter.begun("Fine,")
+    assert prompter.begun("") == ()
 
 
 def test_spaces_that_a_special_token_swallows_are_gone() -> None:

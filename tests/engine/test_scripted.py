@@ -89,3 +89,15 @@ def test_load_needs_no_file() -> None:
     assert engine.info is None
     info = engine.load(ModelSpec(Path("nowhere.gguf"), "demo"))
     assert engine.info == info and info.name == "demo"
+
+
+def test_a_reply_that_was_cut_is_gone_on_with() -> None:
+    engine = ScriptedEngine(["one two three", "four five"], pace=0)
+    asked = Request((Turn("user", "x"),), Sampling(seed=1, max_tokens=1), begun="one ")
+    [reply] = gather(engine.generate(asked), 1).replies
+    assert reply.text == "one two "
+    assert reply.done and (reply.done.finish_reason, reply.done.completion_tokens) == ("length", 1)
+    assert texts(engine, Request((Turn("user", "x"),), Sampling(seed=1), begun="six ")) == ["six four five"]
+    [begun] = texts(engine := ScriptedEngine(pace=0), ask("Show me some code", seed=0, max_tokens=3))
+    whole = texts(engine, Request((Turn("user", "Show me some code"),), Sampling(seed=5), begun=begun))
+    assert whole == texts(engine, ask("Show me some code", seed=0))
