@@ -196,6 +196,33 @@ class Session(Judging):
 
         return run()
 
+    def write_on(self, reply: int, *, sampling: Sampling | None = None) -> Iterator[Update]:
+        """Go on with a stored reply that was cut: another version of it, of the same text and what follows,
+        becomes the active one. None is kept that is stopped before anything follows.
+
+        Errors: `UsageError` where it is complete, `PromptTooLong` where nothing more fits into the context,
+        and those of `stream`.
+        """
+        cut, prompt = self._cut(reply)
+        self._stopped.clear()
+        wanted = self.sampling if sampling is None else sampling
+        before = self._active_child(cut.conversation, prompt.id)
+
+        def run() -> Iterator[Update]:
+            request = Request(self.turns(prompt.id), wanted, begun=cut.text)
+            model = self.prepare()
+            if self._stopped.is_set():
+                return
+            writing = self._writing(prompt, request, model, self._adapter, (0,), activate=True)
+            try:
+                yield from writing.run()
+            finally:
+                message = self.store.conversations.message
+                if any(message(each.reply.id).deleted for each in writing.lanes):
+                    self._show_again(before)
+
+        return run()
+
     def alternatives(
         self,
         prompt: int,
@@ -339,6 +366,20 @@ class Session(Judging):
             return None
         finally:
             self._loading.release()
+
+    def _cut(self, reply: int) -> tuple[Message, Message]:
+        """A reply that can be gone on with, and what it answers. Errors: `UsageError`, `NotFound`."""
+        message = self.store.conversations.message(reply)
+        another = "ask for another one with Ctrl+R"
+        if message.role != "assistant" or message.parent is None:
+            raise UsageError(f"message {reply} answers nothing", "name a reply")
+        if message.finish_reason == "stop":
+            raise UsageError("the reply ended by itself, it was not cut", another)
+        if message.finish_reason is None and message.origin == "model":
+            raise UsageError("the reply is still being written", "wait for its end")
+        if message.finish_reason is None and message.origin != "edit":
+            raise UsageError("the reply was not written here, and nothing cut it", another)
+        return message, self._prompt(message.parent)
 
     def _writing(
         self,

@@ -16,8 +16,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A reply was written to the store, empty so far, and its text comes next; or it is brought back,
-    and `Finished` has all of its text."""
+    """A reply was written to the store, with the text that it goes on from or empty, and more text comes
+    next; or it is brought back, and `Finished` has all of its text."""
 
     reply: Message
     lane: int

@@ -63,9 +63,11 @@ class Writing:
                                     self.engine.cancel()
                             case Delta(number, text):
                                 lane = self.lanes[number]
+                                there = max(len(lane.text), len(self.request.begun))
                                 lane.text += text
-                                journal.write(lane.reply.id, lane.text)
-                                yield Text(lane.reply.id, lane.number, text)
+                                if more := lane.text[there:]:
+                                    journal.write(lane.reply.id, lane.text)
+                                    yield Text(lane.reply.id, lane.number, more)
                             case LaneDone(lane=number):
                                 journal.forget(self.lanes[number].reply.id)
                                 yield self._finish(self.lanes[number], event)
@@ -96,9 +98,8 @@ class Writing:
         ]
         conversations = self.stores.here().conversations
         if self.activate:
-            replies = [
-                conversations.begin_reply(self.conversation, self.prompt, provenances[0], activate=True)
-            ]
+            begun, provenance = self.request.begun, provenances[0]
+            replies = [conversations.begin_reply(self.conversation, self.prompt, provenance, begun)]
         else:
             replies = conversations.begin_replies(self.conversation, self.prompt, provenances, activate=False)
         self.lanes = [
@@ -125,6 +126,6 @@ class Writing:
         conversations = self.stores.here().conversations
         lane.reply = conversations.finish(lane.reply.id, lane.text, reason, provenance)
         lane.finished = True
-        if reason in ("cancelled", "error") and not lane.text:
-            # Ended before its first word: there is nothing to show, and the prompt stands unanswered.
+        if reason in ("cancelled", "error") and self.request.begun.startswith(lane.text):
+            # Ended before its first word: there is nothing to show, and all stands as it did.
             conversations.delete_message(lane.reply.id)

@@ -204,11 +204,11 @@ class Conversations:
             return self.message(id)
 
     def begin_reply(
-        self, conversation: int, parent: int, provenance: Provenance, *, activate: bool = True
+        self, conversation: int, parent: int, provenance: Provenance, text: str = "", *, activate: bool = True
     ) -> Message:
-        """An empty reply that this process is going to write with `journal` and `finish`."""
+        """A reply, `text` so far, that this process is going to write with `journal` and `finish`."""
         with self._connection.transaction():
-            id = self._insert(conversation, parent, "assistant", "", "model", activate, None, writing=True)
+            id = self._insert(conversation, parent, "assistant", text, "model", activate, None, writing=True)
             self._connection.insert(rows.INSERT_PROVENANCE, (id, *rows.provenance_values(provenance)))
             return self.message(id)
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from statistics import median
 
 from chatapp.core.settings import Settings
+from chatapp.core.types import Sampling
 from chatapp.engine.base import Delta, Event, LaneDone, Request, Started
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.journal import Journal
 from chatapp.session.session import Session
 from chatapp.session.stores import Stores
+from chatapp.session.updates import Finished
 from chatapp.store.database import Store, open_store
 from tests.session.conftest import SPEC
 
@@ -86,6 +88,23 @@ def test_a_fast_model_is_written_ten_times_a_second_at_most(tmp_path: Path) -> N
         list(updates)
     assert 2 <= len(written) <= 11
     assert min(b - a for a, b in pairwise(written)) > 0.09
+
+
+def test_a_reply_that_is_gone_on_with_never_lacks_what_it_goes_on_from(tmp_path: Path) -> None:
+    with open_store(tmp_path / "chatapp.db") as store:
+        engine = ScriptedEngine(["one two three four five six"], pace=0.06)
+        session = Session(store, engine, Settings(sampling=Sampling(max_tokens=2)), SPEC)
+        *_, done = session.stream(session.begin("Count").id)
+        assert isinstance(done, Finished)
+        seen = set()
+        for update in session.write_on(done.reply.id, sampling=Sampling()):
+            reply = store.conversations.messages(1)[-1]
+            assert reply.id > done.reply.id and reply.text.startswith("one two ")
+            if not isinstance(update, Finished):
+                assert reply.finish_reason is None
+                seen.add(reply.text)
+        assert "one two " in seen and len(seen) > 1
+        assert reply.text == "one two three four five six"
 
 
 _KILLED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
@@ -185,6 +186,88 @@ def test_a_cancel_before_the_engine_has_begun_is_not_lost(build: Build) -> None:
     session.cancel()
     assert list(updates) == []
     assert answer(session, "Again")[1].finish_reason == "stop"
+
+
+def test_a_reply_that_was_cut_is_gone_on_with_as_another_version(build: Build, store: Store) -> None:
+    engine = ScriptedEngine(["one two three four"], pace=0)
+    session = build(engine, sampling=Sampling(max_tokens=1))
+    prompt, cut = answer(session, "Count")
+    assert (cut.text, cut.finish_reason) == ("one ", "length")
+    session.use(SPEC, AdapterSpec("r3", SPEC.path))
+    updates = list(session.write_on(cut.id, sampling=Sampling(seed=4, max_tokens=2)))
+    began, more, done = updates[0], updates[1:-1], updates[-1]
+    assert isinstance(began, Began) and began.reply.text == "one "
+    assert [each.delta for each in more if isinstance(each, Text)] == ["two ", "three "]
+    assert isinstance(done, Finished)
+    again = done.reply
+    assert (again.text, again.finish_reason, again.active) == ("one two three ", "length", True)
+    assert engine.requests[-1].begun == "one " and engine.requests[-1].turns == [Turn("user", "Count")]
+    source = again.provenance
+    assert source is not None
+    assert (source.adapter, source.completion_tokens, source.sampling.seed) == ("r3", 2, 4)
+    *_, last = session.write_on(again.id, sampling=Sampling(max_tokens=2))
+    assert isinstance(last, Finished)
+    assert (last.reply.text, last.reply.finish_reason) == ("one two three four", "stop")
+    versions = store.conversations.children(prompt.conversation, prompt.id)
+    assert [each.text for each in versions] == ["one ", "one two three ", "one two three four"]
+    assert versions[0] == replace(cut, active=False)
+    assert [each.id for each in session.path()] == [prompt.id, last.reply.id]
+    # Trainings read it as one reply with the end that it has now.
+    session.rank(prompt.id, [each.id for each in versions], ((versions[2].id,), (versions[0].id,)))
+    [group] = store.groups.list()
+    assert [(each.text, each.finished) for each in group.replies] == [
+        ("one ", False),
+        ("one two three ", False),
+        ("one two three four", True),
+    ]
+
+
+def test_a_reply_that_is_whole_is_not_gone_on_with(build: Build, store: Store) -> None:
+    session = build(["one two"])
+    prompt, whole = answer(session, "Count")
+    with pytest.raises(UsageError, match="ended by itself") as error:
+        session.write_on(whole.id)
+    assert error.value.hint == "ask for another one with Ctrl+R"
+    with pytest.raises(UsageError, match="answers nothing"):
+        session.write_on(prompt.id)
+    typed = store.conversations.add(prompt.conversation, prompt.id, "assistant", "one", "import")
+    with pytest.raises(UsageError, match="not written here"):
+        session.write_on(typed.id)
+    with closing(session.stream(prompt.id)) as updates:  # type: ignore[type-var]
+        began = next(iter(updates))
+        assert isinstance(began, Began)
+        with pytest.raises(UsageError, match="still being written"):
+            session.write_on(began.reply.id)
+    edited = session.edit(whole.id, "one two three")
+    *_, last = session.write_on(edited.id)
+    assert isinstance(last, Finished) and last.reply.text == "one two threeone two"
+    assert (last.reply.origin, last.reply.finish_reason) == ("model", "stop")
+
+
+def test_nothing_is_kept_of_a_reply_that_was_not_gone_on_with(build: Build, store: Store) -> None:
+    engine = ScriptedEngine(["one two three", "four"], pace=0)
+    session = build(engine, sampling=Sampling(max_tokens=1, seed=0))
+    prompt, cut = answer(session, "Count")
+    list(session.alternatives(prompt.id, 1, sampling=Sampling(seed=1)))
+    for stopped in range(3):
+        updates = session.write_on(cut.id)
+        if stopped == 0:
+            session.cancel()
+            assert list(updates) == []
+        elif stopped == 1:
+            assert isinstance(next(updates), Began)
+            session.cancel()
+            assert not any(isinstance(each, Text) for each in updates)
+        else:
+            engine.fail_after(0)
+            with pytest.raises(EngineDied):
+                list(updates)
+        family = store.conversations.children(prompt.conversation, prompt.id)
+        assert [(each.text, each.active) for each in family] == [("one ", True), ("four", False)]
+    engine.fail_after(1)
+    with pytest.raises(EngineDied):
+        list(session.write_on(cut.id, sampling=Sampling(seed=0)))
+    assert (session.path()[-1].text, session.path()[-1].finish_reason) == ("one two ", "error")
 
 
 def test_alternatives_differ_and_the_same_seed_repeats_them(build: Build, store: Store) -> None:
