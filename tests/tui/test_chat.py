@@ -12,11 +12,12 @@ from typing import NoReturn
 
 import pytest
 from textual import events
+from textual.command import CommandPalette
 
 from chatapp.core.errors import EngineDied, NotFound
 from chatapp.core.paths import find_paths
 from chatapp.core.settings import Settings
-from chatapp.core.types import Provenance
+from chatapp.core.types import Provenance, Sampling
 from chatapp.engine.base import Event, ModelInfo, ModelSpec, Request, Started
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
@@ -174,6 +175,86 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
         assert chat.texts()[1] == reply.text
         await chat.until(lambda: "stopped here" in chat.shown())
         assert "Esc stop" not in chat.key_line()
+
+
+CUT = "cut at the limit of max_tokens; /continue goes on"
+
+
+async def test_a_reply_that_was_cut_is_continued_as_another_version(open_chat: Open) -> None:
+    words = [f"word{n}" for n in range(8)]
+    cut = Settings(sampling=Sampling(max_tokens=3))
+    async with open_chat(size=(80, 24), script=[" ".join(words)], settings=cut) as chat:
+        await chat.write("/continue")
+        await chat.press("enter")
+        await chat.until(lambda: "There is no reply to continue yet." in chat.shown())
+        await chat.send("go")
+        assert chat.texts() == ["go", "word0 word1 word2 "]
+        await chat.until(lambda: CUT in chat.lines())
+        for came in (6, 8):
+            await chat.write("/continue")
+            await chat.press("enter")
+            await chat.until(lambda came=came: chat.texts()[1].split() == words[:came])
+            await chat.settled()
+            assert chat.app.focused is chat.screen.composer
+        await chat.until(lambda: "3/3" in chat.shown() and "/continue" not in chat.shown())
+        assert chat.store.conversations.path(1)[-1].finish_reason == "stop"
+        await chat.write("/continue")
+        await chat.press("enter")
+        await chat.until(lambda: "ended by itself, it was not cut: ask for another one" in chat.shown())
+        await chat.settled()
+        await chat.press("left", "left")
+        await chat.until(lambda: chat.texts() == ["go", "word0 word1 word2 "] and CUT in chat.lines())
+        assert len(chat.store.conversations.messages(1)) == 4
+
+
+async def test_a_reply_that_was_stopped_goes_on_where_it_stands(open_chat: Open) -> None:
+    words = " ".join(f"word{n}" for n in range(40))
+    async with open_chat(script=[words, "second reply"], pace=0.02) as chat:
+        await chat.begin("go")
+        await chat.press("escape")
+        await chat.settled()
+        stopped = chat.texts()[1]
+        await chat.send("more")
+        seen: list[list[str]] = []
+        chat.screen.select(chat.screen.transcript.views[1])
+        await chat.press("ctrl+p")
+        await chat.until(lambda: isinstance(chat.app.screen, CommandPalette))
+        await chat.press(*"continue")
+        await chat.until(lambda: "Continue the reply" in chat.shown())
+        await chat.press("enter")
+
+        def whole() -> bool:
+            if not seen or chat.texts() != seen[-1]:
+                seen.append(chat.texts())
+            return chat.texts() == ["go", words]
+
+        await chat.until(whole)
+        await chat.settled()
+        # It never showed less than was there, and what followed is on the other branch.
+        assert all(len(each) > 1 and each[1].startswith(stopped) for each in seen)
+        await chat.until(lambda: "2 messages follow version 1" in chat.shown())
+        await chat.press("left")
+        await chat.until(lambda: chat.texts() == ["go", stopped, "more", "second reply"])
+
+
+async def test_nothing_is_continued_while_a_reply_is_written(open_chat: Open) -> None:
+    async with open_chat(script=["word " * 400], pace=0.01) as chat:
+        await chat.begin("go")
+        await chat.write("/continue")
+        await chat.press("enter")
+        await chat.until(lambda: "A reply is still being written. Esc stops it." in chat.shown())
+        await chat.press("escape")
+        await chat.settled()
+        assert len(chat.store.conversations.messages(1)) == 2
+        await chat.until(lambda: "stopped here; /continue goes on" in chat.shown())
+        # The engine ends before anything follows: the old version stands.
+        chat.engine.fail_after(0)
+        await chat.write("/continue")
+        await chat.press("enter")
+        await chat.until(lambda: "SIGKILL" in chat.shown())
+        await chat.settled()
+        assert chat.texts() == [each.text for each in chat.store.conversations.path(1)]
+        assert len(chat.store.conversations.messages(1)) == 2
 
 
 async def test_escape_right_after_enter_is_not_lost(open_chat: Open, monkeypatch: pytest.MonkeyPatch) -> None:

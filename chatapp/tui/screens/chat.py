@@ -88,7 +88,7 @@ class ChatScreen(ChatJudging):
                 return self.ranker is None and not self.writing and written
             case "new":
                 return self.ranker is None and bool(self.snapshot and self.snapshot.items)
-            case "chats" | "models" | "system" | "train" | "adapters" | "round_before":
+            case "continue" | "chats" | "models" | "system" | "train" | "adapters" | "round_before":
                 return self.ranker is None
         return True
 

@@ -146,6 +146,21 @@ class ChatJudging(ChatAdapting):
         if view is not None and view.message.role == "assistant":
             await self.compare(view)
 
+    async def action_continue(self) -> None:
+        """Go on with the selected reply, or the last one, where it was cut."""
+        views = self.transcript.views
+        view = self.selected or (views[-1] if views else None)
+        if view is not None and view.message.role == "user":
+            view = self.transcript.step(view, 1)
+        if self.still_writing():
+            return
+        if view is None:
+            self.say("There is no reply to continue yet.")
+            return
+        self._set_writing(True)  # here: the next command may be on its way
+        self.to_prompt()
+        self.write_on(view.message)
+
     async def action_rank_again(self) -> None:
         view = self.selected or self.transcript.last_reply
         if view is not None and view.item.versions > 1:

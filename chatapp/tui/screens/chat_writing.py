@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 
 from textual import work
 
 from chatapp.core.errors import ChatappError
 from chatapp.core.types import Message
-from chatapp.session.updates import Began, Dropped, Finished, Text
+from chatapp.session.updates import Began, Dropped, Finished, Text, Update
 from chatapp.tui.commands import is_command
 from chatapp.tui.screens.chat_page import ChatPage
+from chatapp.tui.session_thread import Job
 from chatapp.tui.snapshot import Item
 from chatapp.tui.widgets.message import MessageView
 
@@ -33,7 +35,7 @@ class ChatWriting(ChatPage):
         self.say("")
         await self.show_path()
         self.transcript.anchor()
-        await self._answer(prompt)
+        await self._answer(lambda session: session.stream(prompt.id))
 
     def give_back(self, text: str) -> None:
         """Put a message that was not sent into the prompt, as one also where it looks like a command."""
@@ -43,23 +45,31 @@ class ChatWriting(ChatPage):
     async def answer(self, prompt: Message) -> None:
         """Let a stored prompt be answered."""
         self._set_writing(True)
-        await self._answer(prompt)
+        await self._answer(lambda session: session.stream(prompt.id))
 
-    async def _answer(self, prompt: Message) -> None:
+    @work(group="reply")
+    async def write_on(self, reply: Message) -> None:
+        """Let a reply that was cut be gone on with, in its place."""
+        self._set_writing(True)
+        await self._answer(lambda session: session.write_on(reply.id), reply.id)
+
+    async def _answer(self, request: Job[Iterator[Update]], instead: int | None = None) -> None:
+        """Show the reply as it comes: at the end, or `instead` of this message and what follows it."""
         view: MessageView | None = None
         failed: ChatappError | None = None
         waiting = await self.transcript.wait(self.snapshot.model if self.snapshot else "")
         try:
             if not await self.load() or self._stopped:
                 return
-            async for batch in self.session.stream(lambda session: session.stream(prompt.id)):
+            async for batch in self.session.stream(request):
                 text = ""
                 for update in batch:
                     match update:
                         case Began(reply):
                             with self.app.batch_update():
                                 await waiting.remove()
-                                view = await self.transcript.add(MessageView(Item(reply), streaming=True))
+                                view = MessageView(Item(reply), streaming=True)
+                                await self.transcript.add(view, instead)
                         case Text(delta=delta):
                             text += delta
                         case Finished(reply):

@@ -72,7 +72,7 @@ class MessageView(Vertical, can_focus=True):
         self.streaming = streaming
         self.heading = Heading(item)
         self._note = Static(classes="note", markup=False)
-        self._text = "" if streaming else item.message.text
+        self._text = item.message.text
         self._pieces = 0
         self._began = 0.0
         if streaming:
@@ -135,7 +135,7 @@ class MessageView(Vertical, can_focus=True):
             return
         self._note.display = ending is not None
         if ending:
-            self._note.update(Content(ending))
+            self._note.update(Content(f"{ending}; /continue goes on"))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action != "ask":

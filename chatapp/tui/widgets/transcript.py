@@ -65,11 +65,14 @@ class Transcript(VerticalScroll, can_focus=False):
         if new := [MessageView(item) for item in items[start + same :]]:
             await self.column.mount_all(new)
 
-    async def add(self, view: MessageView) -> MessageView:
-        """Mount one more message at the end."""
-        self._items = (*self._items, view.item)
+    async def add(self, view: MessageView, instead: int | None = None) -> None:
+        """Mount one more message at the end, or `instead` of this one and what follows it."""
+        at = None if instead is None else _index(self._items, instead)
+        if at is not None:
+            gone = {each.message.id for each in self._items[at:]}
+            await self.column.remove_children([each for each in self.views if each.message.id in gone])
+        self._items = (*self._items[:at], view.item)
         await self.column.mount(view)
-        return view
 
     async def wait(self, name: str) -> Waiting:
         """Mount what stands at the end until the first word of a reply."""
