@@ -40,7 +40,7 @@ COMMANDS = (
         "alternatives",
         key="^R",
     ),
-    Command("continue", "Continue the reply", "go on with the last one, where it was cut", "continue"),
+    Command("continue", "Continue the reply", "go on with one that was cut or stopped", "continue"),
     Command("chats", "Conversations", "open, search, rename, delete", "chats", key="^S"),
     Command("train", "Train", "learn from what you ranked; the chat goes on", "train", key="^T"),
     Command("adapters", "Adapters", "what trainings made: use one, none, the one before", "adapters"),

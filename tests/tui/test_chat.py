@@ -23,6 +23,7 @@ from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
 from chatapp.session.wiring import House
 from chatapp.tui.app import ChatApp
+from chatapp.tui.widgets.message import ENDINGS
 from tests.engine.tiny_gguf import make_model
 
 from .conftest import Chat, Open
@@ -178,6 +179,10 @@ async def test_escape_stops_and_keeps_what_came(open_chat: Open) -> None:
 
 
 CUT = "cut at the limit of max_tokens; /continue goes on"
+
+
+def test_how_a_reply_ended_and_goes_on_is_one_line_of_80_columns() -> None:
+    assert all(len(f"{each}; /continue goes on") <= 74 for each in ENDINGS.values())
 
 
 async def test_a_reply_that_was_cut_is_continued_as_another_version(open_chat: Open) -> None:

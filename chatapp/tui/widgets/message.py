@@ -23,7 +23,7 @@ from chatapp.tui.widgets.markdown import ReplyMarkdown
 ENDINGS = {
     "cancelled": "stopped here",
     "length": "cut at the limit of max_tokens",
-    "interrupted": "interrupted: the program ended while this was being written",
+    "interrupted": "interrupted: the program ended while writing this",
     "error": "the engine failed here",
 }
 """What is said of a reply that did not end by itself, by its `finish_reason`."""
