@@ -77,7 +77,7 @@ def test_ctrl_c_keeps_what_came_and_the_next_run_goes_on(hub: FakeHub, tmp_path:
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if " of 6." in line and "left" in line:
+        if f" of {len(content) / 1e6:.1f}" in line and "left" in line:
             break
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
