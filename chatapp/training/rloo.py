@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 56
+    steps: int = 44
     prompts: int = 16
     samples: int = 4
     learning_rate: float = 5e-4
