@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual.events import MouseScrollDown
 
@@ -110,6 +112,18 @@ async def test_the_end_of_a_reply_is_not_scrolled_past(open_chat: Open) -> None:
         await chat.until(lambda: short.has_class("-open") and not short.below)
         await chat.press("pagedown")
         assert short.above == 0
+
+
+async def test_the_text_of_an_opened_reply_is_seen_however_late_its_lane_gets_room(open_chat: Open) -> None:
+    async with open_chat(size=(100, 14), script=words(*[3] * 9), settings=Settings(alternatives=8)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        opened = chat.ranker.lanes[1]
+        for lane in chat.ranker.lanes:
+            lane.call_later(asyncio.sleep, 0.5)  # busy, so that the screen hears late of its new height
+        chat.press_at_once("down", "pagedown")
+        await chat.until(lambda: opened.region.height > 1)
+        await chat.until(lambda: opened.text in chat.shown())
 
 
 def test_lines_that_the_open_reply_does_not_need_go_to_the_others() -> None:

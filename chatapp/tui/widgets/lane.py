@@ -38,6 +38,9 @@ class Lane(VerticalScroll, can_focus=False):
             super().__init__()
             self.lane = lane
 
+    class Fitted(Event):
+        """It stands on the screen with the height that it was given."""
+
     class Wheel(Event):
         """The mouse wheel asks for what is `lines` further down."""
 
@@ -73,6 +76,9 @@ class Lane(VerticalScroll, can_focus=False):
 
     def on_mount(self) -> None:
         self.title()
+
+    def on_resize(self) -> None:
+        self.post_message(self.Fitted())
 
     def title(self) -> None:
         """Draw number and place into the border, in a stack also what is not on the screen."""

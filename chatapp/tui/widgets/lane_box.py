@@ -107,6 +107,7 @@ class LaneBox(Container):
             lane.set_class(self.stacked and at == self._open, "-open")
         self.call_after_refresh(self._fitted)
 
+    @on(Lane.Fitted)
     def _fitted(self) -> None:
         if not self.is_attached or not self.lanes:
             return
