@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from chatapp.core.errors import EngineDied, TrainingError
 from chatapp.core.paths import expanded
 from chatapp.engine.base import AdapterSpec, ModelInfo, ModelSpec
-from chatapp.engine.gguf import read_header
+from chatapp.engine.gguf import GgufHeader, read_header
 from chatapp.engine.study import cache_bytes
 from chatapp.engine.threads import cores
 from chatapp.session.round_data import data_of, groups_of, mix_of, mix_of_file, unranked_prompts
@@ -108,7 +109,7 @@ class Round:
 
     def _planned(self) -> tuple[Data, Plan]:
         """What there is to learn from, and what it can carry."""
-        require_trainable(read_header(self._spec.path))
+        require_trainable(self._header)
         data = self._prepared()
         return data, plan(data, self._request.only)
 
@@ -172,9 +173,8 @@ class Round:
         places = largest_batch(data.train, settings, planned.stages) if planned.stages else 0
         if not places:
             return None
-        header = read_header(self._spec.path)
         return estimate_from_file(
-            header,
+            self._header,
             places=places,
             rewards=reward_ranks(settings, planned.stages),
             caches=self._caches,
@@ -311,7 +311,7 @@ class Round:
     def _caches(self) -> int:
         """Bytes of the KV caches of all engines at most."""
         info = self._loaded()
-        return self._most_engines * cache_bytes(read_header(self._spec.path), info.n_ctx, info.cells)
+        return self._most_engines * cache_bytes(self._header, info.n_ctx, info.cells)
 
     def _loaded(self) -> ModelInfo:
         return self.engine.info or self.engine.load(self._engine_spec)
@@ -320,6 +320,10 @@ class Round:
     def _engine_spec(self) -> ModelSpec:
         """A small model samples fastest with one thread in each of several engines."""
         return replace(self._spec, threads=self._spec.threads or 1) if self._small else self._spec
+
+    @cached_property
+    def _header(self) -> GgufHeader:
+        return read_header(self._spec.path)
 
     @property
     def _small(self) -> bool:

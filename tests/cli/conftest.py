@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ class Cli:
         assert result.exit_code == code, f"{result.exit_code}: {result.output} {result.exception!r}"
         assert "Traceback" not in result.output
         return str(result.stderr)
+
+
+def stopped_at_once(
+    heard: list[tuple[int, int]],
+) -> Callable[[bool], AbstractContextManager[Callable[[int, int], None]]]:
+    """A `shown_import` at whose first word, which goes to `heard`, somebody presses Ctrl+C."""
+
+    @contextmanager
+    def stopping(as_json: bool) -> Iterator[Callable[[int, int], None]]:
+        def told(done: int, total: int) -> None:
+            heard.append((done, total))
+            raise KeyboardInterrupt
+
+        yield told
+
+    return stopping
 
 
 @pytest.fixture

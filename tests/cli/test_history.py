@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from chatapp.cli import import_display
 from chatapp.engine.scripted import ScriptedEngine
 from chatapp.session.session import Session
 from chatapp.store.database import open_store
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, stopped_at_once
 
 
 @pytest.fixture
@@ -215,23 +213,15 @@ def test_an_import_that_is_stopped_keeps_what_was_read(
     cli.run("ask", "Another one")
     out = tmp_path / "all.jsonl"
     cli.run("history", "export", "-o", str(out))
-    lines = out.stat().st_size, len(out.read_bytes().splitlines(keepends=True)[0])
+    first = len(out.read_bytes().splitlines(keepends=True)[0]), out.stat().st_size
     heard: list[tuple[int, int]] = []
-
-    @contextmanager
-    def stopping(as_json: bool) -> Iterator[Callable[[int, int], None]]:
-        def told(done: int, total: int) -> None:
-            heard.append((total, done))
-            raise KeyboardInterrupt
-
-        yield told
 
     other = Cli(tmp_path / "other")
     with monkeypatch.context() as patched:
-        patched.setattr(import_display, "shown_import", stopping)
+        patched.setattr(import_display, "shown_import", stopped_at_once(heard))
         error = other.fails("history", "import", str(out), code=130)
     assert error.startswith("stopped; 1 conversations were read, 0 were there already; ")
-    assert heard == [lines]
+    assert heard == [first]
     assert other.json("history", "import", str(out))["known"] == 1
     assert len(other.json("history", "list")) == 2
 

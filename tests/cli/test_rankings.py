@@ -6,15 +6,13 @@ import gzip
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chatapp.cli import import_display
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, stopped_at_once
 
 
 @pytest.fixture
@@ -140,17 +138,9 @@ def test_an_import_that_is_stopped_leaves_nothing(
         cli.run("rankings", "add", "--prompt", "1", "--order", order)
     cli.run("rankings", "export", str(out))
 
-    @contextmanager
-    def stopping(as_json: bool) -> Iterator[Callable[[int, int], None]]:
-        def told(done: int, total: int) -> None:
-            heard.append((done, total))
-            raise KeyboardInterrupt
-
-        yield told
-
     other = Cli(tmp_path / "other")
     with monkeypatch.context() as patched:
-        patched.setattr(import_display, "shown_import", stopping)
+        patched.setattr(import_display, "shown_import", stopped_at_once(heard))
         error = other.fails("rankings", "import", str(out), code=130)
     assert error == "stopped; nothing of the file was taken, and nothing has changed\n"
     assert heard == [(1, 2)]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from gguf_write import TEMPERATURE
+from score import OLDER
 from sources import SOURCES
 from train import LEG, PHASES, load, trained
 
@@ -206,10 +207,9 @@ def render(work: Path, gguf: Path, note: str) -> str:
     lines += ["The older sets, whose misses were looked at while the "
               "training text was written: their questions are kept out of "
               "it, their subjects are not.", ""]
-    older = [("guide", "first"), ("second", "second"), ("third", "third"),
-             ("fourth", "fourth"), ("fifth", "fifth")]
-    rows = [[WHAT.get(kind, kind), order, k["probes"], *_shares(k)]
-            for name, order in older for kind, k in result[name]["kinds"].items()]
+    *older, _ = OLDER  # the hundred questions have a row of their own
+    rows = [[WHAT.get(kind, kind), "first" if name == "guide" else name, k["probes"], *_shares(k)]
+            for name in reversed(older) for kind, k in result[name]["kinds"].items()]
     hundred = result["app_questions"]["kinds"]["app"]
     rows.append(["about the application, a hundred questions", "first",
                  hundred["probes"], *_shares(hundred)])
@@ -221,9 +221,9 @@ def render(work: Path, gguf: Path, note: str) -> str:
     for turns in result["talk"]["samples"]:
         lines += _talk(turns)
     lines += ["### Failures of the probes, verbatim", "",
-              "Of the fifth set: the newest stays unread, so that it can be used again.", ""]
+              f"Of the {OLDER[0]} set: the newest stays unread, so that it can be used again.", ""]
     for kind in WHAT:
-        missed = [m for m in result["fifth"]["missed"] if m["kind"] == kind]
+        missed = [m for m in result[OLDER[0]]["missed"] if m["kind"] == kind]
         for row in missed[:2]:
             lines += _talk(row["turns"])
     for turns in c["examples"][:5]:

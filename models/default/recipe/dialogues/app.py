@@ -46,11 +46,14 @@ class App:
             return fact["say"][0]
         return self.rng.choice(fact["say"])
 
-    def one(self) -> Dialogue:
-        """A question and its answer."""
-        fact = self.rng.choice(self.facts)
+    def exchange(self, fact: dict[str, Any]) -> Dialogue:
+        """A question for a fact and its answer."""
         return [("user", self.question(fact)),
                 ("assistant", self.answer(fact))]
+
+    def one(self) -> Dialogue:
+        """A question and its answer."""
+        return self.exchange(self.rng.choice(self.facts))
 
     def noisy(self) -> Dialogue:
         """One to three questions, half of whose sense is left."""
@@ -66,8 +69,7 @@ class App:
         """A question, its answer, and what is asked about the answer."""
         r = self.rng
         fact = r.choice([f for f in self.facts if f["then"]])
-        turns = [("user", self.question(fact)),
-                 ("assistant", self.answer(fact))]
+        turns = self.exchange(fact)
         for number in r.sample(range(len(fact["then"])),
                                min(len(fact["then"]), r.choice([1, 1, 2]))):
             then = fact["then"][number]
@@ -81,8 +83,7 @@ class App:
         that leans on it."""
         first, fact, asks = self.rng.choice(self.leans)
         said = self.wording.rough(self.rng.choice(asks), 0.05)
-        return [("user", self.question(first)),
-                ("assistant", self.answer(first)),
+        return [*self.exchange(first),
                 ("user", Meant(said, f"app/{fact['id']}")),
                 ("assistant", self.answer(fact))]
 
@@ -92,8 +93,7 @@ class App:
         fact = r.choice(self.facts)
         about = fact["doubted"] if r.random() < 0.7 else []
         said = self.wording.rough(r.choice(about or self.admitting["ask"]), 0.1)
-        return [("user", self.question(fact)),
-                ("assistant", self.answer(fact)),
+        return [*self.exchange(fact),
                 ("user", Meant(said, "admitting")),
                 ("assistant", r.choice(self.admitting["say"]))]
 
@@ -118,5 +118,4 @@ class App:
         i = self.rng.randrange(len(self.facts) - 1)
         pair = [self.facts[i], self.facts[i + 1]]
         self.rng.shuffle(pair)
-        return [t for f in pair for t in (("user", self.question(f)),
-                                          ("assistant", self.answer(f)))]
+        return [turn for fact in pair for turn in self.exchange(fact)]
