@@ -49,7 +49,7 @@ class ChatWriting(ChatPage):
 
     @work(group="reply")
     async def write_on(self, reply: Message) -> None:
-        """Let a reply that was cut be gone on with, in its place; that one is being written is set already."""
+        """Let a reply that was cut be gone on with, in its place; the caller says that one is written."""
         await self._answer(lambda session: session.write_on(reply.id), reply.id)
 
     async def _answer(self, request: Job[Iterator[Update]], instead: int | None = None) -> None:
