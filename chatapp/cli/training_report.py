@@ -38,12 +38,14 @@ def figures(result: RoundResult) -> Iterator[tuple[str, str]]:
             "its own preference",
             f"{_share(preference)} of the comparisons in {preference['n']} held-out rankings",
         )
-    if crossed := evaluation.get("reward"):
+    accuracy = result.reward_accuracy
+    crossed = evaluation.get("reward")
+    if crossed and crossed != accuracy:
         yield (
             "reward models",
             f"{_share(crossed)} of the comparisons in {crossed['n']} rankings, cross-validated",
         )
-    if accuracy := result.reward_accuracy:
+    if accuracy:
         yield "reward model", f"{_share(accuracy)} of the comparisons in {accuracy['n']} held-out rankings"
     if perplexity := evaluation.get("perplexity"):
         value, low, high = (perplexity[name] for name in ("value", "low", "high"))

@@ -178,11 +178,11 @@ class Trainer:
             long = f"more than a tenth of those ranked are over {LONGEST} tokens"
             self._note("reward", f"replies are too long to practise on: {long}")
             return False
-        crossed = self._examiner.crossed(self.leaders())
-        if crossed.n:
-            share = f"{crossed.as_share()} of the comparisons in {crossed.n} rankings"
+        agrees = self._examiner.agrees(self.leaders())
+        if agrees.n > self.reward_accuracy.n:
+            share = f"{agrees.as_share()} of the comparisons in {agrees.n} rankings"
             self._note("check", f"cross-validated, reward models agree with {share} that they had not seen")
-        return processes.agreed(crossed.above_chance(SURE))
+        return processes.agreed(agrees.above_chance(SURE))
 
     def _weaken(self, factor: float) -> None:
         """Keep only `factor` of what was learned: on the way from the base, or from what the round began

@@ -12,7 +12,7 @@ from chatapp.training import evaluate, reward
 from chatapp.training.base import AT_ONCE, Ids, Sampled, Sampler, TrainedPolicy, drawn_in_parts
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
-from chatapp.training.gate import Evidence
+from chatapp.training.gate import CLEAR, Evidence
 from chatapp.training.progress import Listener, Pace, silent
 from chatapp.training.settings import Material, Settings
 from chatapp.training.weight_copy import at_reference
@@ -52,14 +52,14 @@ class Examiner:
         self._marks: list[float] = []
         self._before: list[list[float]] = []
         """What the judges think of the replies that a policy has to win over."""
-        self._crossed = evaluate.UNKNOWN
+        self._agrees = evaluate.UNKNOWN
 
     def evidence(self) -> Evidence:
         data, settings = self._material.data, self._settings
         prompts = list(dict.fromkeys([*data.held_out.prompts, *self._material.prompts]))
         prompts = prompts[: settings.evaluate_prompts]
         held = data.held_out.rankings
-        found = Evidence(reward=self._crossed)
+        found = Evidence(reward=self._agrees)
         if self._learner is not None:
             found = replace(found, against=settings.start)
         if held:
@@ -97,14 +97,18 @@ class Examiner:
                 self._losses[of] = evaluate.losses(self._policy.model, self._material.untouched)
         return evaluate.perplexity_ratio(now, self._losses[of])
 
-    def crossed(self, leaders: reward.Committee) -> evaluate.Figure:
-        """How often reward models agree with rankings that they have not seen, over all rankings: with those
-        held out by the `leaders`, with each part of the others by one that learned from all the rest.
+    def agrees(self, leaders: reward.Committee) -> evaluate.Figure:
+        """How often reward models agree with rankings that they have not seen: the `leaders` with those that
+        are held out, where that is `CLEAR`. Else over all rankings, each part of the others being asked of a
+        model that learned from all the rest (cross-validation).
 
         Those models neither lead nor judge, since they learned from both sides.
         """
         train, held = self._material.data.train.rankings, self._material.data.held_out.rankings
         marks = reward.pair_accuracy(leaders.score(held), held)
+        self._agrees = evaluate.agreement(marks)
+        if self._agrees.above_chance(CLEAR):
+            return self._agrees
         own = folds([row.key for row in train], FOLDS, self._settings.seed)
         for number in range(FOLDS):
             new = [row for row, fold in zip(train, own, strict=True) if fold == number]
@@ -114,8 +118,8 @@ class Examiner:
                 marks += reward.pair_accuracy(model.score(new), new)
                 for each in model.members:
                     each.remove()
-        self._crossed = evaluate.agreement(marks)
-        return self._crossed
+        self._agrees = evaluate.agreement(marks)
+        return self._agrees
 
     def judge_marks(self) -> list[float]:
         """How well reward models trained on the held-out rankings order each ranking of the training side;

@@ -4,10 +4,11 @@ What is useless shall get through at most one time in twenty. Two things can mak
 The rankings say nothing that lasts: then reward models agree with rankings new to them no better than chance.
 Cross-validation over all rankings finds them better by accident in about 7% of such trainings (its folds
 share rankings, so it errs more often than the 2.5% of its interval); the judge would have to lean the same
-way by accident too. Or they do say something and the policy learned none of it: then it wins half, and up to
-two tries (RLOO, DPO; three where there are edits) have to look better than that by accident, so each is held
-to 1.25%. What is tried again
-at less of its scale lost something before, so that its wins did not count.
+way by accident too. It trains as many reward models again as there are folds, and is left out where those
+that lead are clear about the rankings held out from them, which they are by accident once in 700 times. Or
+the rankings do say something and the policy learned none of it: then it wins half, and up to two tries (RLOO,
+DPO; three where there are edits) have to look better than that by accident, so each is held to 1.25%. What is
+tried again at less of its scale lost something before, so that its wins did not count.
 `tests/training/test_gate.py` plays both.
 
 What stays open: a policy that was pushed far in a direction that has nothing to do with the rankings. A judge
@@ -38,8 +39,8 @@ class Evidence:
     judge: Figure = UNKNOWN
     """How often that reward model orders a pair of the *training* side as the person did."""
     reward: Figure = UNKNOWN
-    """How often reward models order a pair of a ranking that they have not seen as the person did, over all
-    rankings (cross-validation); unknown where it was not asked whether one may lead."""
+    """How often reward models order a pair of a ranking that they have not seen as the person did: a held-out
+    one, or any (cross-validation); unknown where it was not asked whether one may lead."""
     preference: Figure = UNKNOWN
     """How often the tuned policy's own change orders a held-out pair as the person did."""
     best_gain: Figure = UNKNOWN
@@ -63,11 +64,13 @@ class Evidence:
 
 SURE = 1.96
 """Standard errors: 2.5% by accident."""
+CLEAR = 3.0
+"""The same, of the reward models that lead on what was held out from them: no cross-validation is needed."""
 ONE_OF_TWO = 2.24
 """1.25% by accident: for two methods, each of which counts once."""
 BOTH = 3.6
-"""Of cross-validation and judge together, once the former is sure: the surer it is that there is something to
-know, the less the judge has to show of its own. It has to lean the same way."""
+"""Of those reward models and the judge together, once the former are sure: the surer it is that there is
+something to know, the less the judge has to show of its own. It has to lean the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +129,12 @@ def judge(evidence: Evidence, bounds: Bounds = Bounds()) -> Verdict:
 
 
 def knows(evidence: Evidence) -> bool:
-    """Whether the judge's word counts: alone, or with cross-validation behind it."""
+    """Whether the judge's word counts: alone, or with that of the reward models that may lead behind it."""
     if not evidence.reward.n:
         return evidence.judge.above_chance(SURE)
-    crossed, judge = evidence.reward, evidence.judge
-    together = crossed.deviations + judge.deviations
-    return crossed.above_chance(SURE) and judge.above_chance(0.0) and together >= BOTH
+    others, judge = evidence.reward, evidence.judge
+    together = others.deviations + judge.deviations
+    return others.above_chance(SURE) and judge.above_chance(0.0) and together >= BOTH
 
 
 def merit(verdict: Verdict) -> tuple[bool, float]:

@@ -12,7 +12,7 @@ from chatapp.training.data import RankingRow, SftRow, Side
 from chatapp.training.packing import MICRO, PLACES, tokens
 from chatapp.training.plan import Stage
 from chatapp.training.recompute import LOGITS
-from chatapp.training.rollouts import guards_from, sample_length
+from chatapp.training.rollouts import OnPolicySettings, guards_from, sample_length
 from chatapp.training.settings import Settings
 
 _PROGRAM = 700 * 2**20
@@ -167,15 +167,17 @@ def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: 
     ]
     if "sft" in stages:
         batches.append(_longest([*side.demonstrations, *mix], MICRO))
-    for stage, own, at_once in (
-        ("rloo", settings.rloo, settings.rloo.micro),
-        ("ppo", settings.ppo, settings.ppo.minibatch),
-    ):
-        if stage in stages and side.rankings:
-            reply = sample_length(own.sampling, guards_from(side.rankings))
-            prompts = sorted(map(len, side.prompts))[-at_once:]
-            batches.append(sum(prompts) + len(prompts) * own.samples * reply)
+    if "rloo" in stages and side.rankings:
+        batches.append(_group(_sampled(side, settings.rloo), settings.rloo.micro))
+    if "ppo" in stages and side.rankings:
+        batches.append(sum(_sampled(side, settings.ppo)[-settings.ppo.minibatch :]))
     return max(batches)
+
+
+def _sampled(side: Side, settings: OnPolicySettings) -> list[int]:
+    """Places of each prompt with its samples, which are taken to be as long as they may be; ascending."""
+    reply = sample_length(settings.sampling, guards_from(side.rankings))
+    return sorted(len(prompt) + settings.samples * reply for prompt in side.prompts)
 
 
 def _whole(rows: Sequence[RankingRow | SftRow], count: int) -> int:
@@ -186,7 +188,11 @@ def _whole(rows: Sequence[RankingRow | SftRow], count: int) -> int:
 
 def _longest(rows: Sequence[RankingRow | SftRow], count: int) -> int:
     """Places of the largest group of at most `count` that `packing.alike` may make of some of `rows`."""
-    widths = sorted(tokens([row]) for row in rows)
+    return _group(sorted(tokens([row]) for row in rows), count)
+
+
+def _group(widths: Sequence[int], count: int) -> int:
+    """The same of rows that are `widths` places long, ascending."""
     return max(
         (width * min(count, at, max(1, PLACES // width)) for at, width in enumerate(widths, start=1)),
         default=0,

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 MULTIPLE = 32
 """Rows are padded to multiples of this, so that only few shapes occur (each new shape costs memory)."""
-MICRO = 4
+MICRO = 8
 """Rows of a batch that go through the network at once, those of like length: less of it is padding."""
-PLACES = 4096
+PLACES = 2048
 """Places of a group of rows at most, padding with them, where one of its rows alone has fewer."""
-FORWARD = 4 * PLACES
+FORWARD = 8 * PLACES
 """The same where no gradient is wanted: what a layer computes is gone after it."""
 
 

@@ -42,7 +42,7 @@ from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
-from chatapp.training.packing import pack, per_reply, states, token_logprobs
+from chatapp.training.packing import MICRO, alike, pack, per_reply, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
 from chatapp.training.rollouts import UNFILTERED, Guards, OnPolicy, Rollout, Scorer
@@ -67,8 +67,8 @@ class RlooSettings:
     mix: float = 1.0
     """Weight of the supervised loss on general dialogue."""
     mix_rows: int = 8
-    micro: int = 4
-    """Prompts whose samples go through the network at once."""
+    micro: int = MICRO
+    """Prompts whose samples go through the network at once, at most."""
     sampling: Sampling = UNFILTERED
     seed: int = 0
     half: bool = True
@@ -117,8 +117,8 @@ def train(
     for step in loop:
         rollouts = source.draw(loop, step)
         kl, rewards = [0.0], [0.0]
-        for start in range(0, len(rollouts), settings.micro):
-            part = rollouts[start : start + settings.micro]
+        for places in alike([rollout.row for rollout in rollouts], settings.micro):
+            part = [rollouts[at] for at in places]
             loss, drift = _loss(policy, part, settings, guards.shortest)
             loop.backward(loss * len(part) / min(settings.prompts, len(prompts)))
             kl += drift

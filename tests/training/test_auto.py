@@ -12,7 +12,7 @@ from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import auto, data, examine, ppo, rloo, run
 from chatapp.training.data import Data, SftRow
-from chatapp.training.gate import Verdict
+from chatapp.training.gate import CLEAR, Verdict
 from chatapp.training.model import load_policy
 from chatapp.training.progress import Progress
 from chatapp.training.settings import Material, Settings
@@ -67,6 +67,7 @@ def verdicts(monkeypatch: pytest.MonkeyPatch, *answers: bool, lost: bool = True)
 
 
 def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examine, "CLEAR", float("inf"))
     shown = verdicts(monkeypatch, *[False] * 8)
     notes: list[Progress] = []
     own = trainer(tmp_path, notes)
@@ -95,6 +96,18 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     assert set(own.policy.model.peft_config) == {"default", "reward0", "judge0"}
     said = " ".join(each.note for each in notes)
     assert "reward model" in said and "dpo at 0.4 of its scale: verdict 8" in said
+
+
+def test_reward_models_that_are_clear_are_not_cross_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = verdicts(monkeypatch, True)
+    notes: list[Progress] = []
+    outcome = trainer(tmp_path, notes).run()
+    assert outcome.method == "rloo" and outcome.reward_accuracy.above_chance(CLEAR)
+    assert [each.reward for each in shown] == [outcome.reward_accuracy]
+    assert not {"check"} & {each.stage for each in notes if each.steps}
+    assert not [each for each in notes if each.note.startswith("cross-validated")]
 
 
 def test_less_of_what_is_no_better_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

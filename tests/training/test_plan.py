@@ -10,7 +10,7 @@ from chatapp.core.types import Group, GroupReply, Turn
 from chatapp.training import data
 from chatapp.training.data import Data
 from chatapp.training.memory import Estimate, largest_batch, peak, require
-from chatapp.training.packing import MICRO
+from chatapp.training.packing import MICRO, PLACES
 from chatapp.training.plan import plan
 from chatapp.training.settings import Settings
 from tests.training.tiny import ByteEncoder
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
 def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
     side, usual = rankings(100).train, Settings()
     settings = replace(
-        usual, rloo=replace(usual.rloo, samples=32), ppo=replace(usual.ppo, samples=32, minibatch=8)
+        usual, rloo=replace(usual.rloo, samples=32, micro=1), ppo=replace(usual.ppo, samples=32, minibatch=8)
     )
     prompts = sorted(map(len, side.prompts))
     places = {
@@ -113,17 +113,23 @@ def test_the_largest_batch_is_that_of_the_stages_to_come() -> None:
     }
     # Replies are two tokens long, and samples may be longer.
     room = settings.rloo.sampling.max_tokens
-    assert places["rloo",] == sum(prompts[-settings.rloo.micro :]) + settings.rloo.micro * 32 * room
+    assert places["rloo",] == prompts[-1] + 32 * room
+    few = replace(settings, rloo=replace(settings.rloo, samples=4, micro=3))
+    assert largest_batch(side, few, ("rloo",)) == 3 * (prompts[-1] + 4 * room)
+    together = PLACES // (prompts[-1] + 4 * room)
+    many = replace(few, rloo=replace(few.rloo, micro=99))
+    assert largest_batch(side, many, ("rloo",)) == together * (prompts[-1] + 4 * room)
     assert places["rloo", "ppo"] == sum(prompts[-8:]) + 8 * 32 * room
     # General dialogue and edits go through by themselves, few at a time.
     mix = [data.SftRow((1,) * 1024, (1,) * 1024)] * 40
-    assert largest_batch(side, usual, ("dpo",), mix) == MICRO * 1024
+    assert largest_batch(side, usual, ("dpo",), mix) == PLACES
     edits = replace(side, demonstrations=mix)
-    assert largest_batch(edits, usual, ("sft",)) == MICRO * 1024 > largest_batch(edits, usual, ("dpo",))
+    assert largest_batch(edits, usual, ("sft",)) == PLACES > largest_batch(edits, usual, ("dpo",))
     # Long ones go through by themselves: some shorter ones together may take more places than the longest.
-    long = [data.SftRow((1,) * length, (1,) * length) for length in (1312, 1344, 1344, 2560)]
-    assert largest_batch(side, usual, ("dpo",), long) == 3 * 1344
+    long = [data.SftRow((1,) * length, (1,) * length) for length in (656, 672, 672, 1280)]
+    assert largest_batch(side, usual, ("dpo",), long) == 3 * 672
     assert largest_batch(side, usual, ("dpo",), [*long, data.SftRow((1,) * 5000, (1,) * 5000)]) == 5024
+    assert largest_batch(side, usual, ("dpo",), [data.SftRow((1,) * 64, (1,) * 64)] * 40) == MICRO * 64
     assert MICRO * prompts[-1] < places["dpo",] < places["rloo",]
     assert largest_batch(rankings(0).train, settings, ("ppo",)) == 0
 
