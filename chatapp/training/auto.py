@@ -93,7 +93,7 @@ class Trainer:
         self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
         self._leaders: reward.Committee | None = None
-        self._features: dict[RankingRow, Tensor] = {}
+        self._found: dict[RankingRow, reward.Found] = {}
         """What the base finds of the replies that reward models learn from."""
         self._spent = 0.0
         """Seconds of training, the evaluation left out."""
@@ -293,7 +293,7 @@ class Trainer:
                 model,
                 rows,
                 self.folder / f"{name}-{number}",
-                known=self._features,
+                known=self._found,
                 limits=limits,
                 progress=lambda event: self.progress(replace(event, stage=name.rstrip("0123456789"))),
             )

@@ -23,19 +23,22 @@ model finds the reply (its length, its log-probability: sum, mean, least, last, 
 rankings the second is what carries it.
 
     r(x, y) = u . state(x, y) + v . features(x, y)
+
+u and v begin as the most probable ones while the network is the base (`heads`); what is left is the LoRA's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatapp.core.errors import TrainingError
 from chatapp.training.base import TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow
+from chatapp.training.heads import most_probable
 from chatapp.training.packing import FORWARD, MICRO, Pack, alike, pack, states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.run import Limits, Loop, batches
@@ -53,10 +56,10 @@ SCORED = 8
 
 @dataclass(frozen=True, slots=True)
 class RewardSettings:
-    epochs: float = 3
+    epochs: float = 1
     batch: int = 8
     learning_rate: float = 3e-4
-    head_rate: float = 3e-3
+    head_rate: float = 3e-4
     rank: int = 8
     alpha: int = 16
     margin: float = 0.0
@@ -96,6 +99,15 @@ def features(logprobs: Tensor, packed: Pack) -> Tensor:
 
     own = logprobs.split(packed.lengths.tolist())
     return torch.tensor([features_of(each.tolist()) for each in own])
+
+
+class Found(NamedTuple):
+    """What the base finds of R replies."""
+
+    features: Tensor
+    """(R, 6)"""
+    states: Tensor
+    """(R, width) of their last tokens, as directions"""
 
 
 class RewardModel:
@@ -163,25 +175,37 @@ class RewardModel:
         lora = [(key, each) for key, each in self.policy.model.named_parameters() if own in key]
         return [*lora, ("head", self.head), ("weights", self.weights)]
 
-    def features(self, packed: Pack) -> Tensor:
-        """(R, 6) under the base, without gradient."""
+    def found(self, packed: Pack) -> Found:
+        """Under the base, without gradient."""
         import torch
 
         with torch.no_grad(), half_precision(self.settings.half), self.policy.reference():
-            return features(token_logprobs(self.policy.model, packed), packed)
+            hidden = states(self.policy.model, packed)
+            logprobs = token_logprobs(self.policy.model, packed, hidden)
+        return Found(features(logprobs, packed), _direction(hidden[packed.lasts]))
+
+    def begin(self, rows: Sequence[RankingRow], known: Mapping[RankingRow, Found]) -> None:
+        """Take the heads that are most probable by `rows`, whose features are measured by what they are among
+        them."""
+        import torch
+
+        every = torch.cat([known[row].features for row in rows])
+        self.mean, self.spread = every.mean(0), every.std(0).clamp_min(1e-3)
+        used = len(FEATURES) if self.settings.use_features else 0
+        own = [(((known[row].features - self.mean) / self.spread)[:, :used]) for row in rows]
+        weights, head = most_probable(rows, own, [known[row].states for row in rows])
+        with torch.no_grad():
+            self.weights[:used].copy_(weights)
+            self.head.copy_(head)
 
     def raw(self, packed: Pack, given: Tensor | None = None) -> Tensor:
         """(R,) scores with gradient, neither shifted nor scaled. `given`: the features, where they are
         known."""
-        import torch
-
         with self.active(), half_precision(self.settings.half):
-            last = states(self.policy.model, packed)[packed.lasts].float()
-        # The states of small models are large numbers; a head of fixed scale learns from directions.
-        last = torch.nn.functional.layer_norm(last, last.shape[-1:])
-        scores = last @ self.head
+            last = states(self.policy.model, packed)[packed.lasts]
+        scores = _direction(last) @ self.head
         if self.settings.use_features:
-            given = self.features(packed) if given is None else given
+            given = self.found(packed).features if given is None else given
             scores = scores + ((given - self.mean) / self.spread) @ self.weights
         return scores
 
@@ -215,12 +239,12 @@ def train(
     rows: Sequence[RankingRow],
     folder: Path,
     *,
-    known: dict[RankingRow, Tensor] | None = None,
+    known: dict[RankingRow, Found] | None = None,
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
-    """Train `model` in place on `rows`, then measure its offset and scale on them. `known`: features of rows
-    under this base, to be shared by all that learn from them."""
+    """Train `model` in place on `rows`, then measure its offset and scale on them. `known`: what this base
+    finds of rows, to be shared by all that learn from them."""
     import torch
 
     if not rows:
@@ -229,9 +253,8 @@ def train(
         )
     settings = model.settings
     known = {} if known is None else known
-    _find_features(model, rows, known)
-    every = torch.cat([known[row] for row in rows])
-    model.mean, model.spread = every.mean(0), every.std(0).clamp_min(1e-3)
+    _find(model, rows, known)
+    model.begin(rows, known)
     loop = Loop(
         "reward",
         folder,
@@ -248,7 +271,7 @@ def train(
             shared, loss_sum, marks = loop.share(batch), 0.0, []
             for places in alike(shared, MICRO):
                 own = [shared[at] for at in places]
-                scores = model.raw(pack(own), torch.cat([known[row] for row in own]))
+                scores = model.raw(pack(own), torch.cat([known[row].features for row in own]))
                 parts = scores.split([len(row.replies) for row in own])
                 losses = [_loss(*each, settings) for each in zip(parts, own, strict=True)]
                 loss = torch.stack(losses).sum() / len(batch)
@@ -261,7 +284,7 @@ def train(
         found = []
         for places in alike(rows, SCORED, FORWARD):
             own = [rows[at] for at in places]
-            found.append(model.raw(pack(own), torch.cat([known[row] for row in own])))
+            found.append(model.raw(pack(own), torch.cat([known[row].features for row in own])))
     scores = torch.cat(found)
     model.offset, model.scale = float(scores.mean()), max(float(scores.std()), 1e-3)
     return loop
@@ -274,13 +297,22 @@ def _loss(scores: Tensor, row: RankingRow, settings: RewardSettings) -> Tensor:
     return row.weight * ranking_loss(scores, row, margin=settings.margin, noise=settings.noise)
 
 
-def _find_features(model: RewardModel, rows: Sequence[RankingRow], known: dict[RankingRow, Tensor]) -> None:
+def _find(model: RewardModel, rows: Sequence[RankingRow], known: dict[RankingRow, Found]) -> None:
     """Add what is not known yet."""
     new = [row for row in dict.fromkeys(rows) if row not in known]
     for places in alike(new, SCORED, FORWARD):
         own = [new[at] for at in places]
-        found = model.features(pack(own)).split([len(row.replies) for row in own])
-        known.update(zip(own, found, strict=True))
+        counts = [len(row.replies) for row in own]
+        found = model.found(pack(own))
+        known.update(zip(own, map(Found, *(each.split(counts) for each in found)), strict=True))
+
+
+def _direction(last: Tensor) -> Tensor:
+    """(R, width) of hidden states: those of small models are large numbers, and a head of fixed scale learns
+    from directions."""
+    from torch.nn.functional import layer_norm
+
+    return layer_norm(last.float(), last.shape[-1:])
 
 
 class Committee:
@@ -297,7 +329,7 @@ class Committee:
         with torch.no_grad():
             for places in alike(rows, SCORED, FORWARD):
                 packed = pack([rows[at] for at in places])
-                given = self.members[0].features(packed)
+                given = self.members[0].found(packed).features
                 every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]
                 values = iter(torch.stack(every).mean(0).tolist())
                 for at in places:
