@@ -43,7 +43,7 @@ def at_once(width: int) -> int:
 
 
 def in_parts(compute: Callable[..., Tensor], width: int, *tensors: Tensor) -> Tensor:
-    """`compute(*tensors)` (n,), which takes `width` logits for each of the n places: where those are
+    """`compute(*tensors)` of n entries, which takes `width` logits for each of the n places: where those are
     too many at once, part by part, each computed again for the backward pass."""
     import torch
     from torch.utils.checkpoint import checkpoint

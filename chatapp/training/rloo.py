@@ -6,7 +6,7 @@ Each step samples k replies y_1 .. y_k to each of some prompts x from the policy
 R of a reply is the reward model's score r, less what it strays from the base p_ref (the policy with its
 adapter switched off), as in InstructGPT's objective (Ouyang et al. 2022, equation 2, first term):
 
-    R(x, y) = r(x, y) - beta * log [ p(y|x) / p_ref(y|x) ]
+    R(x, y) = r(x, y) - beta * D(x, y),    D(x, y) = log [ p(y|x) / p_ref(y|x) ]
 
 REINFORCE (Williams 1992) makes a reply more probable by its advantage. Leave-one-out (Kool et al. 2019;
 Ahmadian et al. 2024, "Back to basics", equation 8) takes the mean of the other k - 1 rewards of the same
@@ -14,6 +14,13 @@ prompt as the baseline, so that no value network is needed:
 
     A_i  = R_i - 1 / (k - 1) * sum_(j != i) R_j
     grad = 1 / k * sum_i A_i * grad log p(y_i|x)
+
+The mean of D is the divergence KL(p || p_ref), in nats a reply. A single D is a noisy figure of it: what the
+next token might have been is known as well. So in its place stands its mean over that token, place by place
+(Rao-Blackwell), whose mean is the same; since it depends on p itself, its own gradient is added:
+
+    D(x, y) = sum_t sum_v p(v|x, y_<t) * log [ p(v|x, y_<t) / p_ref(v|x, y_<t) ]
+    grad    = 1 / k * sum_i [ A_i * grad log p(y_i|x) - beta * grad D(x, y_i) ]
 
 The whole reply is one action: log p(y|x) is the sum over its tokens. Advantages are clipped at +-2, since
 one lucky outlier otherwise turns the policy round. One step is taken per sample (on-policy), so no ratio
@@ -26,9 +33,8 @@ are drawn at 1, which is the policy as it is.
 
 What keeps it from ruining the model: beta; a price on saying what replies to other prompts say
 (`repetition`); a loss on ending before the shortest reply that was ranked (`endings`); general dialogue mixed
-in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. The mean of log p / p_ref over the samples
-estimates the divergence KL(p || p_ref) in nats a reply; when it has passed `stop_kl`, the run goes back to
-the last state that had not, and ends there.
+in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. When the mean of D over the samples has
+passed `stop_kl` nats, the run goes back to the last state that had not, and ends there.
 """
 
 from __future__ import annotations
@@ -36,14 +42,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
-from chatapp.training.packing import MICRO, alike, pack, per_reply, states, token_logprobs
+from chatapp.training.packing import MICRO, alike, pack, per_reply, states, token_logits, vocabulary
 from chatapp.training.progress import Listener, silent
+from chatapp.training.recompute import in_parts
 from chatapp.training.replay import Replay
 from chatapp.training.rollouts import UNFILTERED, Guards, OnPolicy, Rollout, Scorer
 from chatapp.training.run import Limits, Loop
@@ -134,7 +141,7 @@ def train(
 def _loss(
     policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings, shortest: int
 ) -> tuple[Tensor, list[float]]:
-    """The mean loss over some prompts, and log p / p_ref of each sample."""
+    """The mean loss over some prompts, and how far each sample strays."""
     import torch
 
     packed, warmth = pack([rollout.row for rollout in rollouts]), settings.sampling.temperature
@@ -145,21 +152,37 @@ def _loss(
         hidden = states(model, packed)
         if settings.ending:
             ended.append(end_probabilities(model, hidden, packed, places, end, warmth))
-        return per_reply(token_logprobs(model, packed, hidden, warmth), packed)
+        return hidden[packed.sources]
 
     with half_precision(settings.half):
         with torch.no_grad(), policy.reference():
             reference = measured()
-        logprobs = measured()
-    drift = (logprobs - reference).detach()
+        found = compared(model, measured(), reference, packed.targets, warmth)
+    logprobs, drift = (per_reply(each, packed) for each in found.unbind(1))
     rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
-    rewards = rewards - settings.beta * drift
+    rewards = rewards - settings.beta * drift.detach()
     losses, start = [], 0
     for rollout in rollouts:
         own = slice(start, start + len(rollout.rewards))
         losses.append(policy_loss(logprobs[own], advantages(rewards[own], settings.clip)))
         start += len(rollout.rewards)
-    loss = torch.stack(losses).mean()
+    loss = torch.stack(losses).mean() + settings.beta * drift.mean()
     if ended:
         loss = loss + settings.ending * early_ending_loss(ended[1], ended[0], packed.replies)
     return loss, drift.tolist()
+
+
+def compared(model: Any, hidden: Tensor, reference: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """(N, 2) of N places whose (N, width) last states are `hidden` under p and `reference` under p_ref: log p
+    of the token that follows there, and the place's share of D. Both have the base's output layer."""
+
+    def each(hidden: Tensor, reference: Tensor, targets: Tensor) -> Tensor:
+        import torch
+
+        own, others = (
+            (token_logits(model, states) / temperature).log_softmax(-1) for states in (hidden, reference)
+        )
+        chosen = own.gather(1, targets[:, None]).squeeze(1)
+        return torch.stack([chosen, (own.exp() * (own - others)).sum(-1)], 1)
+
+    return in_parts(each, 2 * vocabulary(model), hidden, reference, targets)

@@ -7,7 +7,8 @@ import torch
 
 from chatapp.training import dpo, ppo, reward, rloo, sft
 from chatapp.training.data import RankingRow
-from chatapp.training.packing import pack
+from chatapp.training.packing import pack, token_logits
+from tests.training.tiny import tiny_policy
 
 pytestmark = pytest.mark.train
 
@@ -135,3 +136,23 @@ def test_explained_variance() -> None:
     assert ppo.explained_variance(torch.tensor([-1.0, 2.0, 5.0]), returns) == pytest.approx(0.75)
     assert ppo.explained_variance(torch.full((3,), 9.0), returns) == pytest.approx(0.0)
     assert ppo.explained_variance(-returns, returns) == pytest.approx(-3.0)
+
+
+def test_what_a_place_strays_is_the_mean_over_what_might_follow_there() -> None:
+    torch.manual_seed(0)
+    model = tiny_policy(learned=0.5).model
+    width = model.get_base_model().get_output_embeddings().weight.shape[1]
+    hidden, reference = torch.randn(3, width, requires_grad=True), torch.randn(3, width)
+    targets, temperature = torch.tensor([5, 0, 7]), 0.7
+    found = rloo.compared(model, hidden, reference, targets, temperature)
+    with torch.no_grad():
+        for at, target in enumerate(targets.tolist()):
+            own, others = (
+                (token_logits(model, each) / temperature).softmax(-1)[at] for each in (hidden, reference)
+            )
+            share = sum(float(p) * math.log(p / q) for p, q in zip(own, others, strict=True))
+            assert found[at].tolist() == pytest.approx([math.log(own[target]), share], rel=1e-4)
+    found[:, 1].sum().backward()
+    assert hidden.grad is not None and float(hidden.grad.norm()) > 0
+    same = rloo.compared(model, reference, reference, targets, temperature)
+    assert same[:, 1].tolist() == pytest.approx([0.0] * 3, abs=1e-6)
