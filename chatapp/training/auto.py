@@ -282,7 +282,7 @@ class Trainer:
     def _committee(
         self, name: str, rows: Sequence[RankingRow], members: int, limits: Limits
     ) -> reward.Committee:
-        """No two of any name begin alike, so that what misleads one need not mislead the other."""
+        """No two of any name have LoRAs that begin alike."""
         models = []
         for number in range(members):
             seed = crc32(f"{self.settings.seed} {name} {number}".encode())
