@@ -47,5 +47,7 @@ def test_chat_rank_quit_and_resume(tmp_path: Path, columns: int, rows: int) -> N
 
 
 def ready_to_rank(home: Path, screen: str) -> bool:
-    """Four different replies are there and none is being written again in place of a duplicate."""
-    return "still writing" not in screen and finished(home) == len(replies(home)) == 4
+    """Four different replies are there and none is being written again in place of a duplicate. What is on
+    the screen may be older than what is stored."""
+    waiting = "still writing" in screen or "reading the prompt" in screen
+    return not waiting and finished(home) == len(replies(home)) == 4

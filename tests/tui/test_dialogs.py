@@ -14,7 +14,7 @@ from textual.widgets import Input
 from chatapp.core.errors import UsageError
 from chatapp.core.settings import Settings, load_settings
 from chatapp.tui.commands import COMMANDS, matching, parse
-from chatapp.tui.screens.chats import ChatsScreen
+from chatapp.tui.screens.chats import ChatsScreen, Found
 from chatapp.tui.screens.edit import EditScreen, LineScreen
 from chatapp.tui.screens.help import HelpScreen
 from chatapp.tui.screens.models import ModelsScreen
@@ -118,6 +118,19 @@ async def test_deleting_the_open_conversation_leaves_an_empty_page(open_chat: Op
         await chat.until(lambda: chat.store.conversations.list() == [])
         await chat.press("escape")
         await chat.until(lambda: chat.texts() == [])
+
+
+async def test_a_list_that_is_found_when_its_screen_is_being_taken_down_is_not_shown(open_chat: Open) -> None:
+    async with open_chat() as chat:
+        await chat.send("apples")
+        screen = await conversations(chat, 1)
+
+        async def late(_: str) -> list[Found]:
+            await screen.remove_children()
+            return []
+
+        screen._search = late  # type: ignore[method-assign]
+        await screen.look().wait()
 
 
 async def test_a_deleted_conversation_comes_back_after_the_list_was_left(open_chat: Open) -> None:

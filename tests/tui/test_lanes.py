@@ -114,6 +114,17 @@ async def test_the_end_of_a_reply_is_not_scrolled_past(open_chat: Open) -> None:
         assert short.above == 0
 
 
+async def test_a_page_is_turned_before_anything_else_is_settled(open_chat: Open) -> None:
+    async with open_chat(size=(100, 14), script=words(*[90] * 9), settings=Settings(alternatives=8)) as chat:
+        await chat.send("hello")
+        await chat.compare()
+        opened = chat.ranker.lanes[0]
+        await chat.until(lambda: opened.has_class("-open") and opened.below)
+        # Once a refresh later, it would undo what a new height made of it meanwhile.
+        chat.ranker._box.turn(1)
+        assert opened.above > 0
+
+
 async def test_the_text_of_an_opened_reply_is_seen_however_late_its_lane_gets_room(open_chat: Open) -> None:
     async with open_chat(size=(100, 14), script=words(*[3] * 9), settings=Settings(alternatives=8)) as chat:
         await chat.send("hello")

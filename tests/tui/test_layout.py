@@ -234,10 +234,13 @@ async def test_the_view_follows_only_from_the_bottom(open_chat: Open) -> None:
         await chat.write("two")
         await chat.press("enter")
         await chat.until(lambda: len(chat.texts()) == 4 and "word3" in chat.texts()[-1])
+        # A scroll is done after the next refresh: meanwhile so little comes that the view that follows is
+        # never a page behind.
+        chat.engine._pace = 0.5
         await chat.press("pageup")
-        # A scroll is done after the next refresh; the view that follows is never a page behind.
         await chat.until(lambda: transcript.max_scroll_y - transcript.scroll_y > 15)
         at = transcript.scroll_y
+        chat.engine._pace = 0.01
         await chat.until(lambda: "word20" in chat.texts()[-1])
         assert transcript.scroll_y == at
         await chat.press("escape")

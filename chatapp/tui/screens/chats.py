@@ -111,11 +111,13 @@ class ChatsScreen(ModalScreen[Left]):
         """Read the list for what stands in the line now; an older question is forgotten."""
         text = self.query_one(Input).value.strip()
         try:
-            self._found = await self._search(text)
+            found = await self._search(text)
         except ChatappError as error:
             self._refuse(error)
             return
-        self._searched = text
+        if not self.query(OptionList):
+            return  # it was left meanwhile
+        self._found, self._searched = found, text
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()

@@ -139,7 +139,7 @@ class LaneBox(Container):
 
     def _scroll(self, lane: Lane, lines: int) -> None:
         if self.stacked:
-            lane.scroll_to(y=min(max(0, lane.above + lines), lane.end), animate=False)
+            lane.scroll_to(y=min(max(0, lane.above + lines), lane.end), animate=False, immediate=True)
         else:
             end = max(each.end for each in self.lanes)
             self._offset = max(0, min(min(self._offset, end) + lines, end))

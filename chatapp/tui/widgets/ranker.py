@@ -357,6 +357,7 @@ class Ranker(Vertical, can_focus=True):
         while True:
             text = await self.app.push_screen_wait(EditScreen(title, lane.text, about, written=written))
             if text is None or text.strip() == lane.text.strip():
+                self._correcting = False  # the keys of the ranking count again at once
                 await keeping
                 return
             try:
