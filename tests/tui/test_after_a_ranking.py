@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual import events
 
@@ -178,3 +180,27 @@ async def test_tags_of_the_last_ranking(open_chat: Open) -> None:
         await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
         await chat.press(*", tone", "enter")
         await chat.until(lambda: "it is full" in chat.shown())
+
+
+async def test_tags_are_asked_for_again_while_the_last_are_being_shown(
+    open_chat: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_chat() as chat:
+        await chat.send("hello")
+        await chat.rank("1", "2", "3")
+        shown = asyncio.Event()
+        show_path = chat.screen.show_path
+
+        async def late() -> None:
+            await shown.wait()
+            await show_path()
+
+        monkeypatch.setattr(chat.screen, "show_path", late)
+        for tag in ("tone", ", short"):
+            await chat.screen.ask("tags")
+            await chat.until(lambda: isinstance(chat.app.screen, LineScreen))
+            await chat.press(*tag, "enter")
+            await chat.until(lambda tag=tag: tag[-4:] in "".join(only_ranking(chat).tags))
+        shown.set()
+        await chat.until(lambda: "Tagged: tone, short." in chat.shown())
+        assert only_ranking(chat).tags == ("tone", "short")

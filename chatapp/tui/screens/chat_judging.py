@@ -8,7 +8,7 @@ from textual import on, work
 from textual.content import Content
 
 from chatapp.core.errors import ChatappError
-from chatapp.core.types import Message, Turn
+from chatapp.core.types import Message, Ranking, Turn
 from chatapp.tui.screens.chat_adapting import ChatAdapting
 from chatapp.tui.widgets.message import MessageView
 from chatapp.tui.widgets.ranker import Ranker
@@ -122,14 +122,16 @@ class ChatJudging(ChatAdapting):
         if last is None:
             self.say("There is no ranking in this conversation yet.")
             return
-        of = ("tags", last.id)
         reasons = ("correct", "concise", "tone", "made up", "off topic")
         line = await self.app.push_screen_wait(
-            LineScreen("Why this order", ", ".join(last.tags), reasons, self._kept_lines, of)
+            LineScreen("Why this order", ", ".join(last.tags), reasons, self._kept_lines, ("tags", last.id))
         )
-        tags = last.tags if line is None else tuple(parts(line))
-        if tags != last.tags and await self._change(lambda session: session.tag(last.id, tags)):
-            self._kept_lines.pop(of, None)
+        self._tag(last, last.tags if line is None else tuple(parts(line)))
+
+    @work(group="tagging")  # not "tags": the dialog is closed, and may be asked for again meanwhile
+    async def _tag(self, ranking: Ranking, tags: tuple[str, ...]) -> None:
+        if tags != ranking.tags and await self._change(lambda session: session.tag(ranking.id, tags)):
+            self._kept_lines.pop(("tags", ranking.id), None)
             self.say(f"Tagged: {', '.join(tags)}." if tags else "Tags taken off.")
         self.to_prompt()
 
