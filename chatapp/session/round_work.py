@@ -135,7 +135,7 @@ class Work:
     def _reward(self, policy: Policy, trainer: Trainer, metadata: Metadata) -> Path | None:
         from chatapp.training.serve import write_reward
 
-        best = trainer.best_reward()
+        best = trainer.leader
         return None if best is None else write_reward(policy, best, self.folder.reward_file, metadata)
 
     def _kept(

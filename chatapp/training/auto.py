@@ -86,13 +86,15 @@ class Trainer:
         `caches`: bytes of memory that the sampler's engines take for theirs."""
         self.policy, self.sampler, self.material, self.folder = policy, sampler, material, folder
         self.settings, self.limits, self.progress = settings, limits, progress
-        self.reward_accuracy = evaluate.UNKNOWN
         self.refused: Refused | None = None
         """The best of what the gate did not let through."""
         self._steps: dict[str, int] = {}
         self._start = copied(policy.model)
         self._learner = anchored(policy) if later_round else policy
-        self._leaders: reward.Committee | None = None
+        self.leader: reward.RewardModel | None = None
+        """What RLOO and PPO practise against, once it was trained."""
+        self._marks: list[float] = []
+        """How well it orders each held-out ranking."""
         self._found: dict[RankingRow, reward.Found] = {}
         """What the base finds of the replies that reward models learn from."""
         self._spent = 0.0
@@ -178,7 +180,8 @@ class Trainer:
             long = f"more than a tenth of those ranked are over {LONGEST} tokens"
             self._note("reward", f"replies are too long to practise on: {long}")
             return False
-        agrees = self._examiner.agrees(self.leaders())
+        self.led()
+        agrees = self._examiner.agrees(self._marks)
         if agrees.n > self.reward_accuracy.n:
             share = f"{agrees.as_share()} of the comparisons in {agrees.n} rankings"
             self._note("check", f"cross-validated, reward models agree with {share} that they had not seen")
@@ -202,20 +205,14 @@ class Trainer:
         restore(self.policy.model, self.refused.weights)
         return self.refused
 
-    def best_reward(self) -> reward.RewardModel | None:
-        """Of the reward models that were trained to lead, the one that knows held-out rankings best."""
-        if self._leaders is None:
-            return None
-        held = self.material.data.held_out.rankings
-
-        def accuracy(model: reward.RewardModel) -> float:
-            return evaluate.mean(reward.pair_accuracy(model.score(held), held)) if held else 0.0
-
-        return max(self._leaders.members, key=accuracy)
+    @property
+    def reward_accuracy(self) -> Figure:
+        """Of the reward model that leads, on held-out rankings."""
+        return evaluate.agreement(self._marks)
 
     def _reward_verdict(self) -> Verdict:
         """Of a reward model that was trained for its own sake."""
-        self.leaders()
+        self.led()
         accuracy = self.reward_accuracy
         if not accuracy.n:
             return Verdict(False, "no ranking was held out, so nothing tells how good it is", Evidence())
@@ -231,18 +228,17 @@ class Trainer:
         with self._clock():
             self._count(sft.train(self.policy, rows, self.folder / "sft", settings, **self._common))
 
-    def leaders(self) -> reward.Committee:
-        """The committee trained on the training side, its accuracy measured on the held-out side."""
-        if self._leaders is None:
+    def led(self) -> reward.RewardModel:
+        """The reward model trained on the training side, its accuracy measured on the held-out side."""
+        if self.leader is None:
             rows, held = self.material.data.train.rankings, self.material.data.held_out.rankings
             with self._clock():
-                self._leaders = self._committee("reward", rows, self.settings.members, self._limits_now)
+                self.leader = self._reward_model("reward", rows, self._limits_now)
             if held:
-                marks = reward.pair_accuracy(self._leaders.score(held), held)
-                self.reward_accuracy = evaluate.agreement(marks)
+                self._marks = reward.pair_accuracy(self.leader.score(held), held)
                 share = f"{self.reward_accuracy.as_share()} of the comparisons"
                 self._note("reward", f"agrees with {share} in {len(held)} held-out rankings")
-        return self._leaders
+        return self.leader
 
     def dpo(self) -> None:
         rows, settings = self.material.data.train.rankings, self.settings.dpo
@@ -257,7 +253,7 @@ class Trainer:
 
     def _on_policy(self, recipe: Any, settings: Any) -> None:
         train = self.material.data.train
-        leaders, guards = self.leaders(), guards_from(train.rankings)
+        leader, guards = self.led(), guards_from(train.rankings)
         room = sample_length(settings.sampling, guards)
         settings = replace(
             settings,
@@ -268,38 +264,31 @@ class Trainer:
         with self._clock():
             self._count(
                 recipe.train(
-                    *(self._learner, self.sampler, leaders, train.prompts, folder, settings),
+                    *(self._learner, self.sampler, leader, train.prompts, folder, settings),
                     guards=guards,
                     chat=self.settings.chat,
                     **self._common,
                 )
             )
 
-    def _examining(self, name: str, rows: Sequence[RankingRow], members: int) -> reward.Committee:
+    def _examining(self, name: str, rows: Sequence[RankingRow]) -> reward.RewardModel:
         """Not cut short: a judge that was stopped early knows nothing."""
-        return self._committee(name, rows, members, Limits(stop=self.limits.stop))
+        return self._reward_model(name, rows, Limits(stop=self.limits.stop))
 
-    def _committee(
-        self, name: str, rows: Sequence[RankingRow], members: int, limits: Limits
-    ) -> reward.Committee:
-        """No two of any name have LoRAs that begin alike."""
-        models = []
-        for number in range(members):
-            seed = crc32(f"{self.settings.seed} {name} {number}".encode())
-            model = reward.RewardModel(
-                self.policy, replace(self.settings.reward, seed=seed), f"{name}{number}"
-            )
-            loop = reward.train(
-                model,
-                rows,
-                self.folder / f"{name}-{number}",
-                known=self._found,
-                limits=limits,
-                progress=lambda event: self.progress(replace(event, stage=name.rstrip("0123456789"))),
-            )
-            self._count(loop)
-            models.append(model)
-        return reward.Committee(models)
+    def _reward_model(self, name: str, rows: Sequence[RankingRow], limits: Limits) -> reward.RewardModel:
+        """No two of different names have LoRAs that begin alike."""
+        seed = crc32(f"{self.settings.seed} {name}".encode())
+        model = reward.RewardModel(self.policy, replace(self.settings.reward, seed=seed), name)
+        loop = reward.train(
+            model,
+            rows,
+            self.folder / name,
+            known=self._found,
+            limits=limits,
+            progress=lambda event: self.progress(replace(event, stage=name.rstrip("0123456789"))),
+        )
+        self._count(loop)
+        return model
 
     # The verdict
 

@@ -27,7 +27,7 @@ FOLDS = 3
 class Examiner:
     """Compares a policy as it is with its base, as often as asked; what the base does is found out once.
 
-    `committee` trains reward models of a name on some rankings. `learner` is given in a later round: the same
+    `reward_model` trains one of a name on some rankings. `learner` is given in a later round: the same
     policy, with what it was when the round began as its reference. What was gained is then measured against
     that, what was lost against that and against the base.
     """
@@ -38,20 +38,20 @@ class Examiner:
         sampler: Sampler,
         material: Material,
         settings: Settings,
-        committee: Callable[[str, Sequence[RankingRow], int], reward.Committee],
+        reward_model: Callable[[str, Sequence[RankingRow]], reward.RewardModel],
         learner: TrainedPolicy | None = None,
         progress: Listener = silent,
     ) -> None:
         self._policy, self._sampler, self._material = policy, sampler, material
-        self._settings, self._committee = settings, committee
+        self._settings, self._reward_model = settings, reward_model
         self._learner = learner
         self._progress = progress
         self._known: dict[str, list[list[Any]]] = {}
         self._losses: dict[str, list[tuple[float, int]]] = {}
-        self._judges: reward.Committee | None = None
+        self._judge: reward.RewardModel | None = None
         self._marks: list[float] = []
         self._before: list[list[float]] = []
-        """What the judges think of the replies that a policy has to win over."""
+        """What the judge thinks of the replies that a policy has to win over."""
         self._agrees = evaluate.UNKNOWN
 
     def evidence(self) -> Evidence:
@@ -82,11 +82,11 @@ class Examiner:
         if self._learner is not None:
             found = replace(found, start=evaluate.mean_behaviour(before))
         judged = evaluate.agreement(self.judge_marks())
-        if self._judges is None:
+        if self._judge is None:
             return found
-        ours = _scored(self._judges, prompts, tuned)
+        ours = _scored(self._judge, prompts, tuned)
         if not self._before:
-            self._before = _scored(self._judges, prompts, before)
+            self._before = _scored(self._judge, prompts, before)
         wins = [evaluate.win(*each) for each in zip(ours, self._before, strict=True)]
         return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
 
@@ -97,15 +97,14 @@ class Examiner:
                 self._losses[of] = evaluate.losses(self._policy.model, self._material.untouched)
         return evaluate.perplexity_ratio(now, self._losses[of])
 
-    def agrees(self, leaders: reward.Committee) -> evaluate.Figure:
-        """How often reward models agree with rankings that they have not seen: the `leaders` with those that
-        are held out, where that is `CLEAR`. Else over all rankings, each part of the others being asked of a
-        model that learned from all the rest (cross-validation).
+    def agrees(self, marks: Sequence[float]) -> evaluate.Figure:
+        """How often reward models agree with rankings that they have not seen: the one that leads with what
+        is held out, `marks`, where that is `CLEAR`. Else over all rankings, each part of the others being
+        asked of a model that learned from all the rest (cross-validation).
 
         Those models neither lead nor judge, since they learned from both sides.
         """
         train, held = self._material.data.train.rankings, self._material.data.held_out.rankings
-        marks = reward.pair_accuracy(leaders.score(held), held)
         self._agrees = evaluate.agreement(marks)
         if self._agrees.above_chance(CLEAR):
             return self._agrees
@@ -114,20 +113,19 @@ class Examiner:
             new = [row for row, fold in zip(train, own, strict=True) if fold == number]
             rest = [row for row, fold in zip(train, own, strict=True) if fold != number]
             if new and rest:
-                model = self._committee(f"check{number}", [*rest, *held], 1)
-                marks += reward.pair_accuracy(model.score(new), new)
-                for each in model.members:
-                    each.remove()
+                model = self._reward_model(f"check{number}", [*rest, *held])
+                marks = [*marks, *reward.pair_accuracy(model.score(new), new)]
+                model.remove()
         self._agrees = evaluate.agreement(marks)
         return self._agrees
 
     def judge_marks(self) -> list[float]:
-        """How well reward models trained on the held-out rankings order each ranking of the training side;
+        """How well a reward model trained on the held-out rankings orders each ranking of the training side;
         empty where there are too few."""
         data = self._material.data
-        if self._judges is None and len(data.held_out.rankings) > 1 and data.train.rankings:
-            self._judges = self._committee("judge", data.held_out.rankings, self._settings.judges)
-            scores = self._judges.score(data.train.rankings)
+        if self._judge is None and len(data.held_out.rankings) > 1 and data.train.rankings:
+            self._judge = self._reward_model("judge", data.held_out.rankings)
+            scores = self._judge.score(data.train.rankings)
             self._marks = reward.pair_accuracy(scores, data.train.rankings)
         return self._marks
 
@@ -153,12 +151,10 @@ class Examiner:
 
 
 def _scored(
-    judges: reward.Committee, prompts: Sequence[Ids], replies: Sequence[Sequence[Sampled]]
+    judge: reward.RewardModel, prompts: Sequence[Ids], replies: Sequence[Sequence[Sampled]]
 ) -> list[list[float]]:
-    """What the judges think of each reply; one that was drawn twice is scored once."""
+    """What the judge thinks of each reply; one that was drawn twice is scored once."""
     different = [tuple(dict.fromkeys(each.ids for each in own)) for own in replies]
     rows = [RankingRow(prompt, ids, (0,) * len(ids)) for prompt, ids in zip(prompts, different, strict=True)]
-    tables = [
-        dict(zip(ids, own, strict=True)) for ids, own in zip(different, judges.score(rows), strict=True)
-    ]
+    tables = [dict(zip(ids, own, strict=True)) for ids, own in zip(different, judge.score(rows), strict=True)]
     return [[table[each.ids] for each in own] for table, own in zip(tables, replies, strict=True)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FEATURES = 0.06
-"""Variance of a score, in logits, that the features are expected to account for, all together."""
+"""Variance of a score, in square logits, that the features are expected to account for, all together."""
 STATES = 0.25
 """The same of the states."""
 _ITERATIONS = 200

@@ -148,9 +148,9 @@ def _estimate(load: _Load, again: bool) -> Estimate:
 
 
 def reward_ranks(settings: Settings, stages: Sequence[Stage]) -> int:
-    """The ranks of the LoRAs of all reward models that are there at once, together: those that judge, and
-    those that lead where there are any."""
-    return settings.reward.rank * (settings.judges + (settings.members if "reward" in stages else 0))
+    """The ranks of the LoRAs of all reward models that are there at once, together: the one that judges, and
+    the one that leads where there is one."""
+    return settings.reward.rank * (2 if "reward" in stages else 1)
 
 
 def largest_batch(side: Side, settings: Settings, stages: Sequence[Stage], mix: Sequence[SftRow] = ()) -> int:

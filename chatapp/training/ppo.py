@@ -33,10 +33,11 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
        L = L_policy + c_v * L_value - gamma_ptx * mean log p(dialogue)
 
 The value head reads the policy's hidden states and does not change them; `explained` in the metrics is the
-share of the variance of new samples' returns that it foresaw. Saying what replies to other prompts say has a
-price (`repetition`), and a loss on ending before the shortest reply that was ranked (`endings`) stands in for
-samples too rare to be drawn. When the mean of log p / p_ref over the samples passes `stop_kl` nats a reply,
-the run goes back to the last state that had not, and ends there. Both are probabilities at the temperature of
+share of the variance of new samples' returns that it foresaw. Saying what is said already has its price
+(`repetition`); losses on saying the same to several prompts (`sameness`) and on ending before the shortest
+reply that was ranked (`endings`) stand in for samples too rare to be drawn. When the mean of log p / p_ref
+over the samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends
+there. Both are probabilities at the temperature of
 the samples, as in `rloo`.
 """
 
@@ -238,6 +239,7 @@ def train(
             loss = policy_part + settings.value_weight * value_part + settings.ending * ending_part
             loop.backward(loss / loop.processes)
             figures |= {"policy": float(policy_part.detach()), "value": float(value_part.detach())}
+        source.vary(loop)
         mixed = replay.add(loop, step)
         if mixed is not None:
             figures["mix"] = mixed

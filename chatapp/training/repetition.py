@@ -1,10 +1,24 @@
-"""What it costs a sample to say what samples to other prompts say, and how that price is found.
+"""What it costs a sample to say what is said already, and how those prices are found.
 
 A policy that is paid for asking something back soon asks the same thing everywhere. The reward model looks at
-one reply at a time and cannot know. So each sample pays for what it shares with the samples to other prompts,
-and the price follows how varied the replies still are where it counts: to prompts that are learned from and
-to openings of general dialogue, sampled as the chat samples them. With `room` 1 where they are as varied as
-the reference's, and 0 where the gate would refuse them,
+one reply at a time and cannot know. What is lost is measured by two figures (`evaluate.Behaviour`), so there
+are two prices.
+
+Variety is the share U / N of different ones among all N pairs of neighbouring words (distinct-2, Li et al.
+2016). A reply of n pairs, s of which are said already, changes it by about ((1 - U/N) n - s) / N. So a sample
+pays for
+
+    c = (s - (1 - U/N) n) / mean n
+
+where "already" is in the samples to other prompts, or earlier in the same one. A long reply that says
+nothing new is dear, one that turns round in a circle dearer still; a phrase that is used everywhere costs no
+more than one that is used twice. Since U/N of the few samples of a step is not that of many replies, 1 - U/N
+is taken as `SHARED` of their mean s/n. The second price is for replies that are the same to several prompts;
+`sameness` says who pays it.
+
+Each price follows how much of its figure is left where it counts: to prompts that are learned from or to
+openings of general dialogue, whichever have lost more, sampled as the chat samples them. With `room` 1 where
+they are as varied as the reference's, and 0 where the gate would refuse them,
 
     price = usual * exp( GAIN * (AIM - room) )
 
@@ -17,50 +31,80 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple, dataclass
 from itertools import pairwise
 
 from chatapp.core.types import Sampling
-from chatapp.training.base import AT_ONCE, Ids, Sampler, TrainedPolicy, drawn_in_parts
+from chatapp.training.base import AT_ONCE, Ids, Sampled, Sampler, TrainedPolicy, drawn_in_parts
 from chatapp.training.evaluate import Behaviour, mean_behaviour, words
 from chatapp.training.gate import Bounds
 from chatapp.training.progress import Listener, Pace
 from chatapp.training.run import Loop
+from chatapp.training.sameness import same
 from chatapp.training.weight_copy import at_reference
 
 EVERY = 4
 """Draws from one look at the replies to the next."""
 PROMPTS, SAMPLES = 128, 2
-"""Looked at. Half of the prompts are openings, whose replies are the first to become one and the same."""
+"""Looked at. Half of the prompts are openings."""
 AIM = 0.35
 GAIN = 1.5
-LOWEST, HIGHEST = 1.0, 40.0
-"""The price at least and at most."""
+SHARED = 0.8
+"""1 - U/N over the mean s/n: 0.81 of the guide's replies to 200 prompts (`tests/bench/variety.py`)."""
+LEAST, MOST = 0.1, 4.0
+"""Of the usual price."""
 
 
-def repetition(texts: Sequence[Sequence[str]]) -> list[list[float]]:
-    """For each reply to each prompt: in the replies to what share of the other prompts a pair of neighbouring
-    words of it stands, averaged over its pairs; 1 where the whole reply stands."""
-    pairs = [[set(pairwise(words(text))) for text in own] for own in texts]
-    spread = Counter(pair for own in pairs for pair in set().union(*own))
-    wholes = [[tuple(words(text)) for text in own] for own in texts]
-    said = Counter(whole for own in wholes for whole in set(own))
-    others = max(len(texts) - 1, 1)
-    return [
-        [
-            1.0 if said[whole] > 1 else sum(spread[pair] - 1 for pair in each) / (others * max(len(each), 1))
-            for whole, each in zip(whole_replies, own, strict=True)
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """In deviations of the reward model."""
+
+    pairs: float = 2.5
+    """For c = 1."""
+    whole: float = 3.0
+    """For a reply that is given to another prompt as well."""
+
+    def of(self, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """What each sample to each prompt pays for its pairs of words."""
+        pairs = [[list(pairwise(words(text))) for text in own] for own in texts]
+        spread = Counter(pair for own in pairs for pair in set().union(*own))
+        already = [
+            [len(each) - sum(spread[pair] == 1 for pair in set(each)) for each in own] for own in pairs
         ]
-        for whole_replies, own in zip(wholes, pairs, strict=True)
-    ]
+        total = max(sum(len(each) for own in pairs for each in own), 1)
+        usual = total / max(sum(map(len, pairs)), 1)
+        share = SHARED * sum(map(sum, already)) / total
+
+        return [
+            [self.pairs * (said - share * len(each)) / usual for said, each in zip(*both, strict=True)]
+            for both in zip(already, pairs, strict=True)
+        ]
 
 
-def room(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> float:
-    """1 where replies repeat each other no more than the reference's, 0 where the gate would refuse them,
-    less beyond."""
+PRICES, FREE = Prices(), Prices(0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What is left of each figure: 1 where replies are as varied as the reference's, 0 where the gate would
+    refuse them, less beyond."""
+
+    pairs: float
+    whole: float
+
+
+def rooms(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> Rooms:
     distinct = now.distinct / max(reference.distinct, 1e-9)
-    variety = (distinct - bounds.distinct) / (1 - bounds.distinct)
-    return min(variety, 1 - (now.duplicates - reference.duplicates) / bounds.duplicates)
+    return Rooms(
+        (distinct - bounds.distinct) / (1 - bounds.distinct),
+        1 - (now.duplicates - reference.duplicates) / bounds.duplicates,
+    )
+
+
+def _some(prompts: Sequence[Ids], count: int) -> list[Ids]:
+    """`count` of them, as far apart as may be: those that were ranked come before earlier turns."""
+    most = min(count, len(prompts))
+    return [prompts[at * len(prompts) // most] for at in range(most)]
 
 
 class Price:
@@ -73,30 +117,46 @@ class Price:
         prompts: Sequence[Ids],
         openings: Sequence[Ids],
         chat: Sampling,
-        usual: float,
+        usual: Prices,
     ) -> None:
-        """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the price where the
-        room left is `AIM`."""
-        half = PROMPTS // 2
-        every = dict.fromkeys([*prompts[:half], *openings[:half], *prompts, *openings])
-        self._policy, self._sampler, self._prompts = policy, sampler, list(every)[:PROMPTS]
+        """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the prices where
+        the room left is `AIM`."""
+        both = [*_some(prompts, PROMPTS // 2), *_some(openings, PROMPTS // 2)]
+        every = dict.fromkeys([*both, *prompts, *openings])
+        looked_at, own = list(every)[:PROMPTS], set(prompts)
+        parts = [[each for each in looked_at if (each in own) == which] for which in (True, False)]
+        self._policy, self._sampler, self._parts = policy, sampler, [part for part in parts if part]
+        self._looked_at = [each for part in self._parts for each in part]
         self._chat, self._usual = chat, usual
 
-    def at(self, loop: Loop, draw: int) -> float:
-        """The price of draw number `draw`."""
-        if draw % EVERY == 0 or "price" not in loop.state:
+    @property
+    def looked_at(self) -> int:
+        """Replies."""
+        return SAMPLES * len(self._looked_at)
+
+    def at(self, loop: Loop, draw: int) -> Prices:
+        """The prices of draw number `draw`."""
+        if draw % EVERY == 0 or "prices" not in loop.state:
             with loop.breaking_off() as listen:
                 if "varied" not in loop.state:
                     with at_reference(self._policy):
-                        loop.state["varied"] = asdict(self._look(listen))
-                now = self._look(listen)
-            left = loop.mean([room(now, Behaviour(**loop.state["varied"]))])
-            price = self._usual * math.exp(GAIN * (AIM - left))
-            loop.state["price"] = min(max(price, LOWEST), HIGHEST)
-        return float(loop.state["price"])
+                        loop.state["varied"] = [asdict(each) for each in self._behaviour(self._look(listen))]
+                drawn = self._look(listen)
+            before = [Behaviour(**each) for each in loop.state["varied"]]
+            left = [astuple(rooms(*each)) for each in zip(self._behaviour(drawn), before, strict=True)]
+            factors = [math.exp(GAIN * (AIM - loop.mean([min(each)]))) for each in zip(*left, strict=True)]
+            pairs, whole = (min(max(each, LEAST), MOST) for each in factors)
+            loop.state["prices"] = asdict(Prices(pairs * self._usual.pairs, whole * self._usual.whole))
+            loop.state["same"] = same(self._looked_at, drawn)
+        return Prices(**loop.state["prices"])
 
-    def _look(self, listen: Listener) -> Behaviour:
+    def _look(self, listen: Listener) -> list[Sequence[Sampled]]:
+        """Replies to all that is looked at."""
         self._sampler.publish(self._policy)
-        pace = Pace("price", len(self._prompts), listen)
-        drawn = drawn_in_parts(self._sampler.rollout, self._prompts, SAMPLES, self._chat, AT_ONCE, pace)
-        return mean_behaviour(drawn)
+        pace = Pace("price", len(self._looked_at), listen)
+        return drawn_in_parts(self._sampler.rollout, self._looked_at, SAMPLES, self._chat, AT_ONCE, pace)
+
+    def _behaviour(self, drawn: Sequence[Sequence[Sampled]]) -> list[Behaviour]:
+        """Of the replies to what is learned from, and of those to openings."""
+        rest = iter(drawn)
+        return [mean_behaviour([next(rest) for _ in part]) for part in self._parts]

@@ -212,7 +212,16 @@ class RewardModel:
     def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
         more."""
-        return Committee([self]).score(rows)
+        import torch
+
+        found: list[list[float]] = [[] for _ in rows]
+        with torch.no_grad():
+            for places in alike(rows, SCORED, FORWARD):
+                scores = self.raw(pack([rows[at] for at in places]))
+                values = iter(((scores - self.offset) / self.scale).tolist())
+                for at in places:
+                    found[at] = [next(values) for _ in rows[at].replies]
+        return found
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as tensors and numbers."""
@@ -313,28 +322,6 @@ def _direction(last: Tensor) -> Tensor:
     from torch.nn.functional import layer_norm
 
     return layer_norm(last.float(), last.shape[-1:])
-
-
-class Committee:
-    """Several reward models that were trained apart; their mean score is steadier than that of any one."""
-
-    def __init__(self, members: Sequence[RewardModel]) -> None:
-        self.members = members
-
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
-        """The mean over the members; what the base finds of the replies is computed once for all."""
-        import torch
-
-        found: list[list[float]] = [[] for _ in rows]
-        with torch.no_grad():
-            for places in alike(rows, SCORED, FORWARD):
-                packed = pack([rows[at] for at in places])
-                given = self.members[0].found(packed).features
-                every = [(each.raw(packed, given) - each.offset) / each.scale for each in self.members]
-                values = iter(torch.stack(every).mean(0).tolist())
-                for at in places:
-                    found[at] = [next(values) for _ in rows[at].replies]
-        return found
 
 
 def pair_accuracy(scores: Sequence[Sequence[float]], rows: Sequence[RankingRow]) -> list[float]:

@@ -31,10 +31,11 @@ policy's (Huang et al. 2024, "The N+ implementation details of RLHF with PPO"). 
 says nearly the same each time at the chat's temperature, and then there is nothing to choose from: samples
 are drawn at 1, which is the policy as it is.
 
-What keeps it from ruining the model: beta; a price on saying what replies to other prompts say
-(`repetition`); a loss on ending before the shortest reply that was ranked (`endings`); general dialogue mixed
-in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. When the mean of D over the samples has
-passed `stop_kl` nats, the run goes back to the last state that had not, and ends there.
+What keeps it from ruining the model: beta; a price on saying what is said already (`repetition`); losses on
+saying the same to several prompts (`sameness`) and on ending before the shortest reply that was ranked
+(`endings`); general dialogue mixed in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. When
+the mean of D over the samples has passed `stop_kl` nats, the run goes back to the last state that had not,
+and ends there.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def train(
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
-    """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
+    """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the prices of
     repeating."""
     source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix)
     loop = Loop(
@@ -133,6 +134,7 @@ def train(
         drifted = loop.mean(kl[1:])
         if source.too_far(loop, drifted):
             continue
+        source.vary(loop)
         mixed = replay.add(loop, step)
         loop.update({"reward": loop.mean(rewards[1:]), "kl": drifted, "mix": mixed or 0.0})
     return loop

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
+from chatapp.training import sameness
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import mean, words
-from chatapp.training.repetition import Price, repetition
+from chatapp.training.repetition import FREE, PRICES, Price, Prices
 from chatapp.training.run import Loop
 
 UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
@@ -41,17 +42,16 @@ class Guards:
     shortest: int = 1
     longest: int = 10**9
     """Tokens of the shortest and the longest ranked reply, the ending token with them."""
-    repeated: float = 11.0
-    """Taken off a reply that stands word for word in the samples to another prompt, or all of whose pairs of
-    words stand in those to every other prompt; for less in proportion. A phrase that fits everywhere is what
-    an over-optimised policy ends with. Where it is known how the chat samples: the usual price of `Price`."""
+    prices: Prices = PRICES
+    """Of saying what is said already: a phrase that fits everywhere is what an over-optimised policy ends
+    with. Where it is known how the chat samples, these are the usual prices of `Price`."""
 
-    def of(self, reply: Sampled, score: float, repeated: float = 0.0) -> float:
-        """The guarded reward; `repeated` as `repetition` gives it."""
+    def of(self, reply: Sampled, score: float, pays: float = 0.0) -> float:
+        """The guarded reward; `pays` as `prices` has it."""
         length = self.shortest <= len(reply.ids) <= self.longest
         if reply.finish_reason != "stop" or not length or len(words(reply.text)) < self.words:
-            return -self.bound - self.repeated * repeated
-        return max(-self.bound, min(self.bound, score)) - self.repeated * repeated
+            return -self.bound - pays
+        return max(-self.bound, min(self.bound, score)) - pays
 
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
@@ -105,6 +105,8 @@ class OnPolicySettings(Protocol):
 
     @property
     def seed(self) -> int: ...
+    @property
+    def half(self) -> bool: ...
 
 
 class OnPolicy:
@@ -130,17 +132,17 @@ class OnPolicy:
         self._policy, self._sampler, self._scorer = policy, sampler, scorer
         self._prompts, self._guards, self._settings = prompts, guards, settings
         self._price = None
-        if chat is not None and guards.repeated:
+        if chat is not None and guards.prices != FREE:
             most = min(chat.max_tokens, settings.sampling.max_tokens)
             looked_at = replace(chat, max_tokens=most, seed=settings.seed)
             openings = [row.opening for row in mix]
-            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.repeated)
+            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.prices)
 
     def draw(self, loop: Loop, number: int) -> list[Rollout]:
         """This process's share of draw `number`."""
         settings, guards = self._settings, self._guards
         if self._price is not None:
-            guards = replace(guards, repeated=self._price.at(loop, number))
+            guards = replace(guards, prices=self._price.at(loop, number))
         chosen = pick_prompts(self._prompts, settings.prompts, number, settings.seed)
         sampling = replace(settings.sampling, seed=settings.seed * 100_003 + number * 1_009)
         return draw(
@@ -152,6 +154,11 @@ class OnPolicy:
             sampling,
             guards,
         )
+
+    def vary(self, loop: Loop) -> None:
+        """Add the gradient of what it costs to say the same to several prompts."""
+        if self._price is not None:
+            sameness.add(loop, self._policy, self._price.looked_at, self._settings.seed, self._settings.half)
 
     def too_far(self, loop: Loop, kl: float) -> bool:
         """Whether the samples were more than `stop_kl` nats a reply from the reference. The run then goes
@@ -186,14 +193,14 @@ def draw(
         if len(full) > 1:
             kept.append((RankingRow(prompt, tuple(each.ids for each in full), (0,) * len(full)), full))
     rows = [row for row, _ in kept]
-    repeated = repetition([[each.text for each in replies] for _, replies in kept])
+    paid = guards.prices.of([[each.text for each in replies] for _, replies in kept])
     rollouts = []
-    for (row, replies), scores, common in zip(kept, scorer.score(rows), repeated, strict=True):
+    for (row, replies), scores, own in zip(kept, scorer.score(rows), paid, strict=True):
         rollouts.append(
             Rollout(
                 row,
                 [each.finish_reason == "stop" for each in replies],
-                [guards.of(*each) for each in zip(replies, scores, common, strict=True)],
+                [guards.of(*each) for each in zip(replies, scores, own, strict=True)],
             )
         )
     return rollouts

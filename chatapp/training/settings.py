@@ -20,11 +20,6 @@ class Settings:
     dpo: dpo.DpoSettings = field(default_factory=dpo.DpoSettings)
     rloo: rloo.RlooSettings = field(default_factory=rloo.RlooSettings)
     ppo: ppo.PpoSettings = field(default_factory=ppo.PpoSettings)
-    members: int = 1
-    """Reward models in the committee that leads RLOO and PPO. They begin with the same heads: with two, the
-    scores of one correlate with those of the other at 0.9997."""
-    judges: int = 1
-    """Reward models in the committee that judges."""
     evaluate_prompts: int = 128
     """At most, the person's own before others."""
     evaluate_samples: int = 5

@@ -40,7 +40,7 @@ class StageState:
         if not event.steps:
             return
         if event.step <= self.step:
-            self.curves = {}  # the next model of a committee, or the same stage tried anew
+            self.curves = {}  # the next reward model, or the same stage tried anew
         self.step, self.steps, self.seconds_left = event.step, event.steps, event.seconds_left
         for name in CURVES:
             value = event.metrics.get(name)

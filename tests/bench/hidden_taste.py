@@ -180,7 +180,7 @@ def train(
     adapter = write_adapter(policy, folder / "adapter.gguf", {})
     bench.engine.set_adapter(None)
     if method in ("rloo", "ppo", "best_of_4"):
-        # How well the leaders know the judge's mind on replies that they were not trained on, without noise.
+        # How well the leader knows the judge's mind on replies that it was not trained on, without noise.
         extra["reward_accuracy"] = knows(bench, trainer, taste)
     result = {
         "method": method,
@@ -210,14 +210,14 @@ def best_of_4(bench: Bench, trainer: Any) -> list[list[Any]]:
         picked = []
         for four in (own[:4], own[4:]):
             row = RankingRow(tuple(prompt), tuple(each.ids for each in four), (0,) * 4)
-            scores = trainer.leaders().score([row])[0]
+            scores = trainer.led().score([row])[0]
             picked.append(four[scores.index(max(scores))])
         chosen.append(picked)
     return chosen
 
 
 def knows(bench: Bench, trainer: Any, taste: str) -> float:
-    """Pair accuracy of the leading reward models on the base's replies to test prompts, by the noiseless
+    """Pair accuracy of the leading reward model on the base's replies to test prompts, by the noiseless
     judge."""
     from chatapp.training import data, evaluate, reward
 
@@ -231,7 +231,7 @@ def knows(bench: Bench, trainer: Any, taste: str) -> float:
         for prompt, own in zip(bench.material.test, drawn, strict=False)
     ]
     rows = data.build(groups, bench.engine, share=0.0).train.rankings
-    return evaluate.mean(reward.pair_accuracy(trainer.leaders().score(rows), rows))
+    return evaluate.mean(reward.pair_accuracy(trainer.led().score(rows), rows))
 
 
 def settings_from(options: argparse.Namespace, seed: int) -> Any:

@@ -28,6 +28,7 @@ from chatapp.training import evaluate, overlap, ppo, rating
 from chatapp.training.base import Ids
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
+from chatapp.training.repetition import FREE
 from chatapp.training.rollouts import UNFILTERED, Guards
 from chatapp.training.sampler import EngineSampler
 from tests.bench.taskmaster_ratings import thumbs
@@ -161,7 +162,7 @@ def main() -> None:
         )
         lengths = sorted(len(row.row.replies[0]) for row in rated)
         guards = Guards(
-            words=1, repeated=0.0, shortest=lengths[len(lengths) // 50], longest=lengths[-len(lengths) // 50]
+            words=1, prices=FREE, shortest=lengths[len(lengths) // 50], longest=lengths[-len(lengths) // 50]
         )
         loop = ppo.train(
             policy,

@@ -32,7 +32,7 @@ def material(count: int = 60) -> Data:
 
 
 def settings() -> Settings:
-    usual = Settings(members=1, judges=1, evaluate_prompts=6, evaluate_samples=2)
+    usual = Settings(evaluate_prompts=6, evaluate_samples=2)
     return replace(
         usual,
         reward=replace(usual.reward, epochs=1, learning_rate=1e-2, head_rate=1e-2, half=False),
@@ -93,7 +93,7 @@ def test_falls_back_step_by_step_and_keeps_the_base(tmp_path: Path, monkeypatch:
     crossed = [each.stage for each in notes if each.note.startswith("cross-validated")]
     assert crossed == ["check"]  # named apart from the reward model that leads
     # Those models are gone again, the others are not.
-    assert set(own.policy.model.peft_config) == {"default", "reward0", "judge0"}
+    assert set(own.policy.model.peft_config) == {"default", "reward", "judge"}
     said = " ".join(each.note for each in notes)
     assert "reward model" in said and "dpo at 0.4 of its scale: verdict 8" in said
 
@@ -219,9 +219,9 @@ def test_minutes_are_for_all_stages_together(tmp_path: Path, monkeypatch: pytest
     own.run("rloo")
     # A stage looks at the clock after each of its steps.
     found = {file.parent.name: len(run.metrics(file.parent)) for file in tmp_path.glob("*/metrics.jsonl")}
-    assert (found.pop("rloo"), found.pop("reward-0")) == (1, 1)
+    assert (found.pop("rloo"), found.pop("reward")) == (1, 1)
     # A judge that was stopped early would know nothing.
-    assert found.pop("judge-0") > 1 and not found
+    assert found.pop("judge") > 1 and not found
 
 
 def test_half_of_a_later_round_is_half_way_from_its_start(tmp_path: Path) -> None:

@@ -116,8 +116,6 @@ def test_reward_model_learns_the_order(tmp_path: Path, options: dict[str, object
     again = reward.RewardModel(tiny_policy(), settings)
     again.restore(model.state())
     assert again.score(rows[:2]) == [pytest.approx(own, abs=1e-4) for own in scores[:2]]
-    both = reward.Committee([model, model]).score(rows[:1])
-    assert both == [pytest.approx(scores[0])]
 
 
 class Wants:
@@ -140,7 +138,7 @@ def likes(policy: TinyPolicy, token: int) -> float:
 
 
 class NoGuards(rollouts.Guards):
-    def of(self, reply: object, score: float, repeated: float = 0.0) -> float:
+    def of(self, reply: object, score: float, pays: float = 0.0) -> float:
         return score
 
 

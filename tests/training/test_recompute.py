@@ -129,9 +129,11 @@ def test_reward_adapters_are_counted(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"places": 64, "rewards": rewards, "caches": 2**20}
     whole = memory.estimate(policy.model, **asked)
     assert memory.estimate_from_file(policy.header, rank=4, **asked) == whole
-    for number in range(settings.members + settings.judges):
-        RewardModel(policy, settings.reward, f"reward{number}")
-    held = sum(each.nbytes for name, each in policy.model.named_parameters() if ".reward" in name)
+    names = ("reward", "judge")
+    for name in names:
+        RewardModel(policy, settings.reward, name)
+    lora = [(name.split("."), each) for name, each in policy.model.named_parameters() if "lora_" in name]
+    held = sum(each.nbytes for parts, each in lora if set(names) & set(parts))
     assert whole.adapters - one.adapters == held > 0
     assert whole.total - one.total == held + 2**20
     # Once they are there, they still count once.

@@ -1,7 +1,8 @@
 """What replies share with each other costs, and the price follows how varied they still are."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
@@ -11,6 +12,7 @@ from chatapp.core.types import Sampling
 from chatapp.training import repetition, rollouts, run
 from chatapp.training.base import Ids, Sampled, TrainedPolicy, trainable
 from chatapp.training.evaluate import Behaviour
+from chatapp.training.repetition import LEAST, MOST, Prices
 from tests.training.tiny import END, TinySampled, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
@@ -18,32 +20,39 @@ pytestmark = pytest.mark.train
 BASE = Behaviour(words=9.0, distinct=0.5, duplicates=0.1, short=0.0, unfinished=0.0)
 
 
-def test_a_phrase_that_is_everywhere_costs() -> None:
+def test_what_is_said_already_costs() -> None:
     texts = [["how are you", "yes"], ["how are they", "how are you"], ["no idea", "what is it"]]
-    found = repetition.repetition(texts)
-    # "how are" stands in one of two other prompts' replies, "are you" too; "are they" in none.
-    # "how are you" stands word for word among another prompt's.
-    assert found == [[1.0, 0.0], [0.25, 1.0], [0.0, 0.0]]
+    # "how are" and "are you" stand in the replies to two prompts: 5 of 9 pairs are said already, 1 - U/N is
+    # taken as 4/9, and a reply has 1.5 pairs on average.
+    pays = [[(2 - 8 / 9) / 1.5, 0.0], [(1 - 8 / 9) / 1.5, (2 - 8 / 9) / 1.5], [-4 / 9 / 1.5, -8 / 9 / 1.5]]
+    assert Prices(1.0, 0.0).of(texts) == [pytest.approx(each) for each in pays]
+    assert Prices(2.0, 3.0).of(texts)[0] == pytest.approx([2 * pays[0][0], 0.0])
+    # Of the five pairs of a reply that turns round in a circle three are its own again.
+    [[circle, straight], _] = Prices(1.0, 0.0).of([["a b a b a b", "a b c d e f"], ["x y"]])
+    assert circle - straight == pytest.approx(3 / (11 / 3))
+    assert Prices().of([]) == [] and Prices().of([["yes"]]) == [[0.0]]
     sampled = TorchSampler()._cut([9, 9, 9, END])
-    guards = rollouts.Guards(repeated=3.0)
-    assert guards.of(sampled, 1.0) - guards.of(sampled, 1.0, 0.5) == 1.5
+    guards = rollouts.Guards()
+    assert guards.of(sampled, 1.0) - guards.of(sampled, 1.0, 1.5) == 1.5
 
 
 def test_the_room_that_is_left() -> None:
-    assert repetition.room(BASE, BASE) == pytest.approx(1.0)
+    assert astuple(repetition.rooms(BASE, BASE)) == pytest.approx((1.0, 1.0))
     # The gate refuses less than 0.85 of the base's variety, and 5 points more that repeat another.
-    assert repetition.room(replace(BASE, distinct=0.425), BASE) == pytest.approx(0.0)
-    assert repetition.room(replace(BASE, duplicates=0.15), BASE) == pytest.approx(0.0)
-    # The scarcer of the two counts; a gain in one does not make up for the other.
-    assert repetition.room(replace(BASE, distinct=0.9, duplicates=0.125), BASE) == pytest.approx(0.5)
+    assert repetition.rooms(replace(BASE, distinct=0.425), BASE).pairs == pytest.approx(0.0)
+    assert repetition.rooms(replace(BASE, duplicates=0.15), BASE).whole == pytest.approx(0.0)
+    # A gain in one does not make up for the other.
+    both = repetition.rooms(replace(BASE, distinct=0.9, duplicates=0.125), BASE)
+    assert astuple(both) == pytest.approx(((1.8 - 0.85) / 0.15, 0.5))
 
 
 @dataclass
 class Says:
-    """A sampler whose replies are all different, but for the first `same`; of the policy as the base, none
-    are the same."""
+    """A sampler whose replies are all different, but for `same` of them from `start` on; of the policy as the
+    base, none are the same."""
 
     same: int = 0
+    start: int = 0
     asked: list[Sampling] = field(default_factory=list)
     learned: bool = True
 
@@ -52,40 +61,71 @@ class Says:
 
     def rollout(self, prompts: Sequence[Ids], samples: int, sampling: Sampling) -> list[list[Sampled]]:
         self.asked.append(sampling)
-        assert len(set(prompts)) == len(prompts) == 40
-        same = self.same if self.learned else 0
-        return [
-            [TinySampled((9,), "one and all" if at < same else f"reply {at} of {sample}", "stop")] * samples
-            for at, _ in enumerate(prompts)
-            for sample in [at]
-        ]
+        assert len(set(prompts)) == len(prompts) == 80
+        same = range(self.start, self.start + (self.same if self.learned else 0))
+        texts = ["one and all" if at in same else f"reply {at} of {at}" for at, _ in enumerate(prompts)]
+        return [[TinySampled((9,), text, "stop")] * samples for text in texts]
 
 
 def test_the_price_follows_what_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repetition, "AT_ONCE", 40)
+    monkeypatch.setattr(repetition, "AT_ONCE", 80)
     policy = tiny_policy(learned=0.1)
     before = {name: each.clone() for name, each in trainable(policy.model)}
     loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler, chat = Says(), Sampling(temperature=0.4, seed=5)
-    own, openings = [(1, at) for at in range(20)], [(1, at) for at in range(15, 40)]
-    price = repetition.Price(policy, sampler, own, openings, chat, 10.0)
+    usual = Prices(10.0, 5.0)
+    own, openings = [(1, at) for at in range(40)], [(1, at) for at in range(30, 80)]
+    price = repetition.Price(policy, sampler, own, openings, chat, usual)
     ample = price.at(loop, 0)
     # Looked at as the chat samples: the base once, then the policy.
     assert sampler.asked == [chat, chat]
+    # Two of 40 of the one kind say the same: 5 points more, all that the gate allows; the variety of words
+    # suffers little.
     sampler.same = 2
     every = repetition.EVERY
     assert [price.at(loop, draw) for draw in range(1, every)] == [ample] * (every - 1)
     exhausted = price.at(loop, every)
+    # Neither kind makes up for the other.
+    sampler.start = 40
+    assert astuple(price.at(loop, 2 * every)) == pytest.approx(astuple(exhausted))
     sampler.same = 20
-    beyond = price.at(loop, 2 * every)
-    assert repetition.LOWEST < ample < 10.0 < exhausted < beyond == repetition.HIGHEST
+    beyond = price.at(loop, 3 * every)
+    assert LEAST * 5.0 < ample.whole < 5.0 < exhausted.whole < beyond.whole == MOST * 5.0
+    assert LEAST * 10.0 < ample.pairs < exhausted.pairs < 10.0 < beyond.pairs == MOST * 10.0
+    # The two that say the same, and nothing else, are there to be said less often.
+    sampler.start, sampler.same = 10, 2
+    price.at(loop, 4 * every)
+    assert [prompt for prompt, _ in loop.state["same"]] == [prompt for prompt in own[10:12] for _ in (1, 2)]
+    assert price.looked_at == 160
+    sampler.same = 20
+    beyond = price.at(loop, 5 * every)
     # A run that is resumed goes on at the price that it had, and compares with the same base.
     loop.save()
     again = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
     sampler.asked.clear()
-    assert repetition.Price(policy, sampler, own, openings, chat, 10.0).at(again, 2 * every + 1) == beyond
+    assert repetition.Price(policy, sampler, own, openings, chat, usual).at(again, 5 * every + 1) == beyond
     assert sampler.asked == []
     assert all(before[name].equal(each) for name, each in trainable(policy.model))
+
+
+def test_own_prompts_of_all_kinds_are_looked_at(tmp_path: Path) -> None:
+    policy, asked = tiny_policy(), []
+
+    class Listening(TorchSampler):
+        def rollout(
+            self, prompts: Sequence[Ids], samples: int, sampling: Sampling
+        ) -> list[list[TinySampled]]:
+            asked.extend(prompts)
+            return [[TinySampled((9,), f"reply {prompt}", "stop")] * samples for prompt in prompts]
+
+    ranked, earlier = [(1, 5, at) for at in range(100)], [(1, 6, at) for at in range(100)]
+    openings = [(1, 7, at) for at in range(300)]
+    price = repetition.Price(policy, Listening(), [*ranked, *earlier], openings, Sampling(), Prices())
+    price.at(run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1), 0)
+    # The base and the policy.
+    assert len(asked) == 2 * repetition.PROMPTS
+    kinds = Counter(prompt[1] for prompt in asked[: repetition.PROMPTS])
+    assert kinds == {5: 32, 6: 32, 7: 64}
 
 
 @pytest.mark.parametrize("parts", [1, 6])
@@ -104,7 +144,7 @@ def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int
 
     def price() -> repetition.Price:
         prompts = [(1, at, at) for at in range(repetition.PROMPTS)]
-        return repetition.Price(policy, Stopping(), prompts, [], Sampling(seed=5), 10.0)
+        return repetition.Price(policy, Stopping(), prompts, [], Sampling(seed=5), Prices())
 
     drawn: list[int] = []
     parameters = [*trainable(policy.model)]

@@ -12,6 +12,7 @@ from chatapp.engine.tuning import TuningClient
 from chatapp.training import ppo, run
 from chatapp.training.data import RankingRow, encode_reply
 from chatapp.training.model import load_policy
+from chatapp.training.repetition import FREE
 from chatapp.training.rollouts import Guards
 from chatapp.training.sampler import EngineSampler
 
@@ -53,7 +54,7 @@ def test_the_value_head_learns_what_to_expect(tmp_path: Path) -> None:
             prompts,
             tmp_path / "ppo",
             ppo.PpoSettings(steps=4, prompts=8, samples=6, epochs=1, minibatch=2),
-            guards=Guards(words=0, repeated=0.0),
+            guards=Guards(words=0, prices=FREE),
         )
     finally:
         engine.close()
