@@ -149,6 +149,8 @@ class Sample:
     ids: tuple[int, ...]
     """As they were drawn, the token that ends the reply with them when it ended by itself."""
     text: str
+    starts: tuple[int, ...]
+    """Characters of `text` that were known before each of `ids` was drawn."""
     finish_reason: FinishReason
 
 

@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatapp.core.errors import EngineError
@@ -114,6 +115,7 @@ class _Lane:
     token: int = -1
     ids: list[int] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
+    """Text that each of `ids` completed."""
 
 
 @dataclass(slots=True)
@@ -175,7 +177,8 @@ class Roller:
                 return
             lane.draws.close()
             lane.pieces.append(lane.text.finish())
-            finished[lane.prompt, lane.number] = Sample(tuple(lane.ids), "".join(lane.pieces), reason)
+            starts = (0, *accumulate(map(len, lane.pieces)))[: len(lane.ids)]
+            finished[lane.prompt, lane.number] = Sample(tuple(lane.ids), "".join(lane.pieces), starts, reason)
             self._context.drop(lane.sequence)
             free.append(lane.sequence)
             progress(len(finished) / (len(prompts) * samples))

@@ -53,6 +53,10 @@ class Sampled(Protocol):
     @property
     def text(self) -> str: ...
     @property
+    def starts(self) -> Sequence[int]:
+        """Characters of `text` that were known before each of `ids` was drawn."""
+
+    @property
     def finish_reason(self) -> FinishReason: ...
 
 

@@ -1,9 +1,10 @@
 """Replies that end after a word or two: rare among samples, so what a sample is worth hardly reaches them.
 
 The probability that a reply ends at a place needs no sample: the network gives it at every place of every
-reply. Before the shortest reply that anybody ranked, what it is more than the base's is a loss of its own
+reply. While a reply is shorter than any that was ranked, or has fewer words than `evaluate.SHORT`, what it
+is more than half of the base's is a loss of its own
 
-    L = 1 / replies * sum_(t < shortest) max(0, p(end | x, y_<t) - p_ref(end | x, y_<t))
+    L = 1 / replies * sum_(y_<t is too short) max(0, p(end | x, y_<t) - p_ref(end | x, y_<t) / 2)
 
 which is what a reward of minus one for such a reply would be on average, without the luck of drawing one.
 """
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from chatapp.training.rollouts import Rollout
 
+ALLOWED = 0.5
+"""Of the base's probability. The very same would keep short replies as frequent as the base's only on
+average, and the chat's sampling makes what is a little more much more."""
+
 
 def ending(rollouts: Sequence[Rollout]) -> int | None:
     """The token that ends most of the replies; None where all were cut off."""
@@ -34,14 +39,14 @@ def ending(rollouts: Sequence[Rollout]) -> int | None:
     return seen.most_common(1)[0][0] if seen else None
 
 
-def early(packed: Pack, shortest: int) -> Tensor:
-    """(E,) which of the learned tokens stand where an ending would make a reply of fewer than `shortest`
-    tokens."""
+def early(packed: Pack, counts: Sequence[int]) -> Tensor:
+    """(E,) which of the learned tokens stand where an ending would make the reply too short: the first of
+    each, as many as `counts` has for it."""
     import torch
 
     starts = packed.lengths.cumsum(0) - packed.lengths
     places = torch.arange(len(packed.reply)) - starts[packed.reply]
-    return (places < shortest - 1).nonzero().squeeze(1)
+    return (places < torch.tensor(counts)[packed.reply]).nonzero().squeeze(1)
 
 
 def end_probabilities(
@@ -60,4 +65,4 @@ def end_probabilities(
 
 def early_ending_loss(own: Tensor, reference: Tensor, replies: int) -> Tensor:
     """The equation. `own`, `reference` (E,)."""
-    return (own - reference).clamp_min(0).sum() / replies
+    return (own - ALLOWED * reference).clamp_min(0).sum() / replies

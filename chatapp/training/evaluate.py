@@ -16,6 +16,8 @@ from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.packing import FORWARD, in_turn, pack, per_reply, token_logprobs
 
 DRAWS = 2000
+SHORT = 3
+"""Words. A reply of fewer is counted as one that says next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class Behaviour:
     duplicates: float
     """Share of replies that say what another reply to another prompt says."""
     short: float
-    """Share of replies under 3 words."""
+    """Share of replies under `SHORT` words."""
     unfinished: float
     """Share that was cut off at the limit."""
 
@@ -267,6 +269,6 @@ def behaviour(texts: Sequence[str], finished: Sequence[bool]) -> Behaviour:
         sum(map(len, split)) / n,
         len(set(bigrams)) / max(len(bigrams), 1),
         sum(count for count in seen.values() if count > 1) / n,
-        sum(len(own) < 3 for own in split) / n,
+        sum(len(own) < SHORT for own in split) / n,
         sum(not each for each in finished) / n,
     )

@@ -34,11 +34,10 @@ A reply y_1 .. y_T to a prompt x is a chain of actions, one a token. Each step:
 
 The value head reads the policy's hidden states and does not change them; `explained` in the metrics is the
 share of the variance of new samples' returns that it foresaw. Saying what is said already has its price
-(`repetition`); losses on saying the same to several prompts (`sameness`) and on ending before the shortest
-reply that was ranked (`endings`) stand in for samples too rare to be drawn. When the mean of log p / p_ref
-over the samples passes `stop_kl` nats a reply, the run goes back to the last state that had not, and ends
-there. Both are probabilities at the temperature of
-the samples, as in `rloo`.
+(`repetition`); losses on saying the same to several prompts (`sameness`) and on ending too early (`endings`)
+stand in for samples too rare to be drawn. When the mean of log p / p_ref over the samples passes `stop_kl`
+nats a reply, the run goes back to the last state that had not, and ends there. Both are probabilities at the
+temperature of the samples, as in `rloo`.
 """
 
 from __future__ import annotations
@@ -215,7 +214,7 @@ def train(
             # With several processes each has its share of every minibatch.
             size = -(-settings.minibatch // loop.processes)
             parts = [rollouts[start : start + size] for start in range(0, len(rollouts), size)]
-            experiences, drift = _experience(policy, head, parts, settings, guards.shortest)
+            experiences, drift = _experience(policy, head, parts, settings)
             _standardise(experiences, loop)
             figures = {
                 "reward": loop.mean([each for rollout in rollouts for each in rollout.rewards]),
@@ -264,7 +263,6 @@ def _experience(
     head: ValueHead,
     parts: Sequence[Sequence[Rollout]],
     settings: PpoSettings,
-    shortest: int,
 ) -> tuple[list[Experience], list[float]]:
     """Steps 2 and 3 for some samples, and log p / p_ref of each."""
     import torch
@@ -279,7 +277,8 @@ def _experience(
             hidden = states(policy.model, packed)
             logprobs = token_logprobs(policy.model, packed, hidden, warmth)
             with policy.reference():
-                before, places = states(policy.model, packed), early(packed, shortest)
+                before = states(policy.model, packed)
+                places = early(packed, [count for rollout in part for count in rollout.early])
                 reference = token_logprobs(policy.model, packed, before, warmth)
                 ended = end_probabilities(policy.model, before, packed, places, end, warmth)
         values = head(hidden[packed.sources]).detach()

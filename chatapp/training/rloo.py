@@ -32,10 +32,9 @@ says nearly the same each time at the chat's temperature, and then there is noth
 are drawn at 1, which is the policy as it is.
 
 What keeps it from ruining the model: beta; a price on saying what is said already (`repetition`); losses on
-saying the same to several prompts (`sameness`) and on ending before the shortest reply that was ranked
-(`endings`); general dialogue mixed in (InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. When
-the mean of D over the samples has passed `stop_kl` nats, the run goes back to the last state that had not,
-and ends there.
+saying the same to several prompts (`sameness`) and on ending too early (`endings`); general dialogue mixed in
+(InstructGPT's PPO-ptx, equation 2, last term); and a hard stop. When the mean of D over the samples has
+passed `stop_kl` nats, the run goes back to the last state that had not, and ends there.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def train(
         kl, rewards = [0.0], [0.0]
         for places in alike([rollout.row for rollout in rollouts], settings.micro):
             part = [rollouts[at] for at in places]
-            loss, drift = _loss(policy, part, settings, guards.shortest)
+            loss, drift = _loss(policy, part, settings)
             loop.backward(loss * len(part) / min(settings.prompts, len(prompts)))
             kl += drift
             rewards += [each for rollout in part for each in rollout.rewards]
@@ -141,13 +140,14 @@ def train(
 
 
 def _loss(
-    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings, shortest: int
+    policy: TrainedPolicy, rollouts: Sequence[Rollout], settings: RlooSettings
 ) -> tuple[Tensor, list[float]]:
     """The mean loss over some prompts, and how far each sample strays."""
     import torch
 
     packed, warmth = pack([rollout.row for rollout in rollouts]), settings.sampling.temperature
-    model, end, places = policy.model, ending(rollouts), early(packed, shortest)
+    model, end = policy.model, ending(rollouts)
+    places = early(packed, [count for rollout in rollouts for count in rollout.early])
     ended: list[Tensor] = []
 
     def measured() -> Tensor:

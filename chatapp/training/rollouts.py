@@ -12,7 +12,7 @@ from chatapp.core.types import Sampling
 from chatapp.training import sameness
 from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.evaluate import mean, words
+from chatapp.training.evaluate import SHORT, mean, words
 from chatapp.training.repetition import FREE, PRICES, Price, Prices
 from chatapp.training.run import Loop
 
@@ -53,6 +53,11 @@ class Guards:
             return -self.bound - pays
         return max(-self.bound, min(self.bound, score)) - pays
 
+    def early(self, reply: Sampled) -> int:
+        """Before how many of its tokens an ending would have made it too short."""
+        few = sum(len(words(reply.text[:start])) < SHORT for start in reply.starts)
+        return max(few, min(self.shortest - 1, len(reply.ids)))
+
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
     """The lengths between which all but `share` of the ranked replies lie, at each end. Those that were cut
@@ -84,6 +89,8 @@ class Rollout:
     finished: list[bool]
     rewards: list[float]
     """The reward model's score of each, with the guards."""
+    early: list[int]
+    """Of each: `Guards.early`."""
 
 
 class OnPolicySettings(Protocol):
@@ -201,6 +208,7 @@ def draw(
                 row,
                 [each.finish_reason == "stop" for each in replies],
                 [guards.of(*each) for each in zip(replies, scores, own, strict=True)],
+                [guards.early(each) for each in replies],
             )
         )
     return rollouts

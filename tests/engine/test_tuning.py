@@ -83,6 +83,17 @@ def test_greedy_samples_are_what_the_chat_writes(client: TuningClient) -> None:
     assert same >= 0.8 * len(words)
 
 
+def test_a_sample_says_where_each_token_begins(client: TuningClient) -> None:
+    prompts = [prompt(client, f"{number} words") for number in range(8)]
+    whole = [own[0] for own in client.rollout(prompts, 1, GREEDY)]
+    assert all(len(each.starts) == len(each.ids) for each in whole)
+    for most in (1, 2, 5):
+        short = client.rollout(prompts, 1, replace(GREEDY, max_tokens=most))
+        for cut, full in zip(short, whole, strict=True):
+            if len(full.ids) > most:
+                assert full.text[: full.starts[most]] == cut[0].text
+
+
 @pytest.mark.parametrize("length", [5, 300])
 def test_one_cache_or_many_give_the_same(client: TuningClient, length: int) -> None:
     # Short prompts share a cache, long ones have one for each lane.

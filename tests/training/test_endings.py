@@ -8,7 +8,7 @@ from chatapp.training.base import trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.endings import early, early_ending_loss, ending
 from chatapp.training.packing import pack
-from tests.training.tiny import END, tiny_policy
+from tests.training.tiny import END, TinySampled, tiny_policy
 
 pytestmark = pytest.mark.train
 
@@ -20,21 +20,33 @@ ROWS = [
 
 def test_early_places_are_those_where_an_end_makes_a_reply_too_short() -> None:
     packed = pack(ROWS)
-    found = early(packed, 3)
     # Two places in each reply: before its first token and before its second.
-    assert packed.targets[found].tolist() == [5, 6, 5, END, 8, 9]
-    assert early(packed, 1).tolist() == []
-    assert len(early(packed, 99)) == len(packed.targets)
+    assert packed.targets[early(packed, [2, 2, 2])].tolist() == [5, 6, 5, END, 8, 9]
+    assert packed.targets[early(packed, [0, 1, 3])].tolist() == [5, 8, 9, 10]
+    assert early(packed, [0, 0, 0]).tolist() == []
+    assert len(early(packed, [99, 99, 99])) == len(packed.targets)
 
 
-def test_only_what_is_more_than_the_base_costs() -> None:
+def test_a_reply_is_too_short_by_its_tokens_or_by_its_words() -> None:
+    def sampled(text: str) -> TinySampled:
+        return TinySampled((*(each + 3 for each in text.encode()), END), text, "stop")
+
+    # "It" is a word as soon as it has a letter, and "it's" one word: the third begins behind "It's me ".
+    assert rollouts.Guards().early(sampled("It's me again.")) == len("It's me ") + 1
+    assert rollouts.Guards().early(sampled("It's me.")) == len("It's me.") + 1
+    assert rollouts.Guards(shortest=4).early(sampled("a b c d e f")) == len("a b ") + 1
+    assert rollouts.Guards(shortest=9).early(sampled("a b c d e f")) == 8
+    assert rollouts.Guards(shortest=9).early(sampled("a")) == 2
+
+
+def test_only_what_is_more_than_half_of_the_base_costs() -> None:
     own, reference = torch.tensor([0.5, 0.1, 0.2]), torch.tensor([0.2, 0.3, 0.2])
-    assert float(early_ending_loss(own, reference, 2)) == pytest.approx(0.15)
+    assert float(early_ending_loss(own, reference, 2)) == pytest.approx((0.4 + 0.1) / 2)
 
 
 def test_the_token_that_ends_replies() -> None:
-    finished = rollouts.Rollout(ROWS[0], [True, True], [0.0, 0.0])
-    cut = rollouts.Rollout(ROWS[1], [False], [0.0])
+    finished = rollouts.Rollout(ROWS[0], [True, True], [0.0, 0.0], [0, 0])
+    cut = rollouts.Rollout(ROWS[1], [False], [0.0], [0])
     assert ending([cut, finished]) == END
     assert ending([cut]) is None
 
@@ -43,12 +55,12 @@ def end_after_a_word(weight: float) -> float:
     """Probability of the end after the first token, where a short reply is worth more than a long one."""
     policy = tiny_policy()
     row = RankingRow((5, 6), ((70, END), (70, 71, 72, END)), (0, 0))
-    drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0])
+    drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0], [2, 3])
     settings = rloo.RlooSettings(beta=0.0, half=False, ending=weight)
     optimizer = torch.optim.AdamW([each for _, each in trainable(policy.model)], lr=2e-2)
     for _ in range(25):
         optimizer.zero_grad()
-        loss, _ = rloo._loss(policy, [drawn], settings, shortest=4)
+        loss, _ = rloo._loss(policy, [drawn], settings)
         loss.backward()
         optimizer.step()
     with torch.no_grad():

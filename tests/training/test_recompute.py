@@ -36,7 +36,7 @@ def gradients(policy: Policy) -> dict[str, torch.Tensor]:
             reference = token_logprobs(policy.model, packed)
         hidden = states(policy.model, packed)
         own = token_logprobs(policy.model, packed, hidden, 0.7)
-        ends = end_probabilities(policy.model, hidden, packed, early(packed, 4), 2, 0.7)
+        ends = end_probabilities(policy.model, hidden, packed, early(packed, [3] * 5), 2, 0.7)
     loss = (own - reference).square().mean() + ends.sum()
     # Whatever is on by the time of the backward pass.
     with using(policy.model, None):

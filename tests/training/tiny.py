@@ -87,6 +87,15 @@ class TinySampled:
     text: str
     finish_reason: FinishReason
 
+    @property
+    def starts(self) -> list[int]:
+        return [len(_text(self.ids[:at])) for at in range(len(self.ids))]
+
+
+def _text(ids: Sequence[int]) -> str:
+    """Each token but the first three is a byte."""
+    return bytes(each - 3 for each in ids if 3 <= each < 259).decode("utf-8", "replace")
+
 
 class TorchSampler:
     """Samples with the policy itself, one token at a time."""
@@ -119,5 +128,4 @@ class TorchSampler:
     def _cut(self, ids: list[int]) -> TinySampled:
         stopped = END in ids
         own = ids[: ids.index(END) + 1] if stopped else ids
-        text = bytes(each - 3 for each in own if 3 <= each < 259).decode("utf-8", "replace")
-        return TinySampled(tuple(own), text, "stop" if stopped else "length")
+        return TinySampled(tuple(own), _text(own), "stop" if stopped else "length")
