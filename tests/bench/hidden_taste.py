@@ -235,10 +235,13 @@ def knows(bench: Bench, trainer: Any, taste: str) -> float:
 
 
 def settings_from(options: argparse.Namespace, seed: int) -> Any:
-    """The defaults of `chatapp train`, with what --set changes (`rloo.beta=0.05`)."""
+    """What `chatapp train` would take on this machine, with what --set changes (`rloo.beta=0.05`)."""
     from chatapp.training import settings as training
+    from chatapp.training.base import half_precision_pays
 
     settings = training.Settings(seed=seed)
+    if not half_precision_pays():
+        settings = settings.in_float32()
     for each in options.set:
         key, value = each.split("=")
         *path, last = key.split(".")
