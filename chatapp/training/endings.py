@@ -2,9 +2,9 @@
 
 The probability that a reply ends at a place needs no sample: the network gives it at every place of every
 reply. While a reply is shorter than any that was ranked, or has fewer words than `evaluate.SHORT`, what it
-is more than half of the base's is a loss of its own
+is more than a quarter of the base's is a loss of its own
 
-    L = 1 / replies * sum_(y_<t is too short) max(0, p(end | x, y_<t) - p_ref(end | x, y_<t) / 2)
+    L = 1 / replies * sum_(y_<t is too short) max(0, p(end | x, y_<t) - p_ref(end | x, y_<t) / 4)
 
 which is what a reward of minus one for such a reply would be on average, without the luck of drawing one.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from chatapp.training.rollouts import Rollout
 
-ALLOWED = 0.5
+ALLOWED = 0.25
 """Of the base's probability. The very same would keep short replies as frequent as the base's only on
 average, and the chat's sampling makes what is a little more much more."""
 

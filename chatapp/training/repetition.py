@@ -36,7 +36,7 @@ from itertools import pairwise
 
 from chatapp.core.types import Sampling
 from chatapp.training.base import AT_ONCE, Ids, Sampled, Sampler, TrainedPolicy, drawn_in_parts
-from chatapp.training.evaluate import Behaviour, mean_behaviour, words
+from chatapp.training.evaluate import Behaviour, mean, mean_behaviour, words
 from chatapp.training.gate import Bounds
 from chatapp.training.progress import Listener, Pace
 from chatapp.training.run import Loop
@@ -47,7 +47,7 @@ EVERY = 4
 """Draws from one look at the replies to the next."""
 PROMPTS, SAMPLES = 128, 2
 """Looked at. Half of the prompts are openings."""
-AIM = 0.35
+AIM = 0.5
 GAIN = 1.5
 SHARED = 0.8
 """1 - U/N over the mean s/n: 0.81 of the guide's replies to 200 prompts (`tests/bench/variety.py`)."""
@@ -143,12 +143,29 @@ class Price:
                         loop.state["varied"] = [asdict(each) for each in self._behaviour(self._look(listen))]
                 drawn = self._look(listen)
             before = [Behaviour(**each) for each in loop.state["varied"]]
-            left = [astuple(rooms(*each)) for each in zip(self._behaviour(drawn), before, strict=True)]
-            factors = [math.exp(GAIN * (AIM - loop.mean([min(each)]))) for each in zip(*left, strict=True)]
+            left = [rooms(*each) for each in zip(self._behaviour(drawn), before, strict=True)]
+            least = [loop.mean([min(each)]) for each in zip(*map(astuple, left), strict=True)]
+            factors = [math.exp(GAIN * (AIM - each)) for each in least]
             pairs, whole = (min(max(each, LEAST), MOST) for each in factors)
+            self._remember(loop, least[0])
             loop.state["prices"] = asdict(Prices(pairs * self._usual.pairs, whole * self._usual.whole))
             loop.state["same"] = same(self._looked_at, drawn)
         return Prices(**loop.state["prices"])
+
+    def _remember(self, loop: Loop, room: float) -> None:
+        """What is left for pairs of words, and the policy where something is."""
+        loop.state["room"] = [*loop.state.get("room", ())[-1:], room]
+        if room > 0:
+            loop.state["varied enough"] = loop.copy()
+
+    def exhausted(self, loop: Loop) -> bool:
+        """Whether replies have become too much alike, whatever that cost: by two looks, since one is noisy.
+        The policy is then what it was when they had not."""
+        last = loop.state.get("room", ())
+        if len(last) < 2 or mean(last) > 0 or "varied enough" not in loop.state:
+            return False
+        loop.restore(loop.state["varied enough"])
+        return True
 
     def _look(self, listen: Listener) -> list[Sequence[Sampled]]:
         """Replies to all that is looked at."""

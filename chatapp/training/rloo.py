@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RlooSettings:
-    steps: int = 44
+    steps: int = 60
     prompts: int = 16
     samples: int = 4
     learning_rate: float = 5e-4

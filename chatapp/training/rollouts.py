@@ -168,14 +168,18 @@ class OnPolicy:
             sameness.add(loop, self._policy, self._price.looked_at, self._settings.seed, self._settings.half)
 
     def too_far(self, loop: Loop, kl: float) -> bool:
-        """Whether the samples were more than `stop_kl` nats a reply from the reference. The run then goes
-        back to the last state that was not, and ends."""
-        if kl <= self._settings.stop_kl:
+        """Whether the samples were more than `stop_kl` nats a reply from the reference, or its replies at the
+        chat's temperature are too much alike. The run then goes back to the last state that was not, and
+        ends."""
+        if kl > self._settings.stop_kl:
+            if "good" in loop.state:
+                loop.restore(loop.state["good"])
+            loop.stop(f"{kl:.2f} nats a reply away; went back to the state before")
+        elif self._price is not None and self._price.exhausted(loop):
+            loop.stop("its replies became too much alike; went back to where they were not")
+        else:
             loop.state["good"] = loop.copy()
             return False
-        if "good" in loop.state:
-            loop.restore(loop.state["good"])
-        loop.stop(f"{kl:.2f} nats a reply away; went back to the state before")
         loop.record({"kl": kl})
         return True
 

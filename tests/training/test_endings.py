@@ -39,9 +39,9 @@ def test_a_reply_is_too_short_by_its_tokens_or_by_its_words() -> None:
     assert rollouts.Guards(shortest=9).early(sampled("a")) == 2
 
 
-def test_only_what_is_more_than_half_of_the_base_costs() -> None:
+def test_only_what_is_more_than_a_quarter_of_the_base_costs() -> None:
     own, reference = torch.tensor([0.5, 0.1, 0.2]), torch.tensor([0.2, 0.3, 0.2])
-    assert float(early_ending_loss(own, reference, 2)) == pytest.approx((0.4 + 0.1) / 2)
+    assert float(early_ending_loss(own, reference, 2)) == pytest.approx((0.45 + 0.025 + 0.15) / 2)
 
 
 def test_the_token_that_ends_replies() -> None:

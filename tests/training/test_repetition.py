@@ -7,10 +7,12 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import torch
 
 from chatapp.core.types import Sampling
-from chatapp.training import repetition, rollouts, run
+from chatapp.training import repetition, rloo, rollouts, run
 from chatapp.training.base import Ids, Sampled, TrainedPolicy, trainable
+from chatapp.training.data import RankingRow
 from chatapp.training.evaluate import Behaviour
 from chatapp.training.repetition import LEAST, MOST, Prices
 from tests.training.tiny import END, TinySampled, TorchSampler, tiny_policy
@@ -159,3 +161,50 @@ def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int
     assert again.step == 0 and ("varied" in again.state) == (parts > 4)
     price().at(again, 0)
     assert sum(drawn[parts:]) == repetition.PROMPTS * (1 if parts > 4 else 2)
+
+
+class Flat:
+    """A scorer that likes all replies alike."""
+
+    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+        return [[0.0 for _ in row.replies] for row in rows]
+
+
+def test_a_run_whose_replies_are_too_much_alike_goes_back_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "AT_ONCE", 80)
+    policy = tiny_policy(learned=0.1)
+    sampler, guards, every = Says(), rollouts.Guards(), repetition.EVERY
+    prompts = [(1, at) for at in range(80)]
+    settings = rloo.RlooSettings(prompts=2, samples=2)
+    loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=99, learning_rate=0.1)
+    source = rollouts.OnPolicy(policy, sampler, Flat(), prompts, guards, settings, Sampling(max_tokens=8))
+    assert source._price is not None
+    price = source._price
+
+    def goes_on(draw: int, same: int) -> bool:
+        """Draw `draw` of a policy that gives `same` prompts the same reply."""
+        sampler.same = same
+        price.at(loop, draw)
+        return not source.too_far(loop, 0.1)
+
+    def moved() -> float:
+        return float(sum(each.sum() for name, each in trainable(policy.model)))
+
+    def moves() -> float:
+        with torch.no_grad():
+            for _, each in trainable(policy.model):
+                each += 0.1
+        return moved()
+
+    assert goes_on(0, 0) and goes_on(every, 5)
+    moves()
+    # One look may be wrong.
+    assert goes_on(2 * every, 20) and goes_on(3 * every, 0)
+    varied = moved()
+    assert moves() != varied and goes_on(4 * every, 20)
+    moves()
+    assert not goes_on(5 * every, 20)
+    assert moved() == varied
+    assert loop.stopped is not None and "too much alike" in loop.stopped
