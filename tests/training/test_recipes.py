@@ -12,7 +12,7 @@ import torch
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import dpo, evaluate, ppo, reward, rloo, rollouts, run, sft
-from chatapp.training.base import half_precision_pays
+from chatapp.training.base import Sampled, half_precision_pays
 from chatapp.training.data import RankingRow, SftRow
 from tests.training.rows import best_replies, question_rows
 from tests.training.tiny import END, TinyPolicy, TorchSampler, tiny_policy
@@ -138,8 +138,13 @@ def likes(policy: TinyPolicy, token: int) -> float:
 
 
 class NoGuards(rollouts.Guards):
+    """The words of a tiny policy mean nothing."""
+
     def of(self, reply: object, score: float, pays: float = 0.0) -> float:
         return score
+
+    def early(self, reply: Sampled) -> int:
+        return min(self.shortest - 1, len(reply.ids))
 
 
 NO_GUARD = NoGuards()
