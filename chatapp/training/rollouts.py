@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from chatapp.core.errors import TrainingError
@@ -55,8 +56,8 @@ class Guards:
 
     def early(self, reply: Sampled) -> int:
         """Before how many of its tokens an ending would have made it too short."""
-        few = sum(len(words(reply.text[:start])) < SHORT for start in reply.starts)
-        return max(few, min(self.shortest - 1, len(reply.ids)))
+        few = takewhile(lambda start: len(words(reply.text[:start])) < SHORT, reply.starts)
+        return max(len(list(few)), min(self.shortest - 1, len(reply.ids)))
 
 
 def guards_from(rows: Sequence[RankingRow], share: float = 0.02) -> Guards:
