@@ -147,22 +147,28 @@ class Price:
             least = [loop.mean([min(each)]) for each in zip(*map(astuple, left), strict=True)]
             factors = [math.exp(GAIN * (AIM - each)) for each in least]
             pairs, whole = (min(max(each, LEAST), MOST) for each in factors)
-            self._remember(loop, least[0])
+            self._remember(loop, *least)
             loop.state["prices"] = asdict(Prices(pairs * self._usual.pairs, whole * self._usual.whole))
             loop.state["same"] = same(self._looked_at, drawn)
         return Prices(**loop.state["prices"])
 
-    def _remember(self, loop: Loop, room: float) -> None:
-        """What is left for pairs of words, and the policy where something is."""
-        loop.state["room"] = [*loop.state.get("room", ())[-1:], room]
-        if room > 0:
+    def _remember(self, loop: Loop, pairs: float, whole: float) -> None:
+        """What is left for pairs of words, and the policy where something is for both."""
+        loop.state["room"] = [*loop.state.get("room", ())[-1:], pairs]
+        loop.state["alike"] = min(pairs, whole) <= 0
+        if not loop.state["alike"]:
             loop.state["varied enough"] = loop.copy()
 
     def exhausted(self, loop: Loop) -> bool:
-        """Whether replies have become too much alike, whatever that cost: by two looks, since one is noisy.
-        The policy is then what it was when they had not."""
+        """Whether pairs of words have become too much alike, whatever that cost: by two looks, since one is
+        noisy. The policy is then what it was when its replies were varied."""
         last = loop.state.get("room", ())
-        if len(last) < 2 or mean(last) > 0 or "varied enough" not in loop.state:
+        return len(last) == 2 and mean(last) <= 0 and self.varied_again(loop)
+
+    def varied_again(self, loop: Loop) -> bool:
+        """Whether the last look found replies too much alike, and the policy is now what it was when one did
+        not."""
+        if not loop.state.get("alike") or "varied enough" not in loop.state:
             return False
         loop.restore(loop.state["varied enough"])
         return True

@@ -170,12 +170,15 @@ class OnPolicy:
 
     def too_far(self, loop: Loop, kl: float) -> bool:
         """Whether the samples were more than `stop_kl` nats a reply from the reference, or its replies at the
-        chat's temperature are too much alike. The run then goes back to the last state that was not, and
-        ends."""
+        chat's temperature are too much alike. The run then goes back to the last state that was neither, as
+        far as is known, and ends."""
         if kl > self._settings.stop_kl:
-            if "good" in loop.state:
+            back = "the state before"
+            if self._price is not None and self._price.varied_again(loop):
+                back = "where replies were not too much alike"
+            elif "good" in loop.state:
                 loop.restore(loop.state["good"])
-            loop.stop(f"{kl:.2f} nats a reply away; went back to the state before")
+            loop.stop(f"{kl:.2f} nats a reply away; went back to {back}")
         elif self._price is not None and self._price.exhausted(loop):
             loop.stop("its replies became too much alike; went back to where they were not")
         else:

@@ -170,41 +170,65 @@ class Flat:
         return [[0.0 for _ in row.replies] for row in rows]
 
 
+class Run:
+    """An on-policy run that is told how many of 80 prompts get the same reply."""
+
+    def __init__(self, folder: Path) -> None:
+        policy, prompts = tiny_policy(learned=0.1), [(1, at) for at in range(80)]
+        self.sampler, self._parameters = Says(), [*trainable(policy.model)]
+        settings = rloo.RlooSettings(prompts=2, samples=2)
+        self.loop = run.Loop("rloo", folder, self._parameters, steps=99, learning_rate=0.1)
+        self.source = rollouts.OnPolicy(
+            *(policy, self.sampler, Flat(), prompts, rollouts.Guards(), settings), Sampling(max_tokens=8)
+        )
+
+    def goes_on(self, draw: int, same: int, kl: float = 0.1) -> bool:
+        self.sampler.same = same
+        assert self.source._price is not None
+        self.source._price.at(self.loop, draw)
+        return not self.source.too_far(self.loop, kl)
+
+    @property
+    def place(self) -> float:
+        return float(sum(each.detach().sum() for _, each in self._parameters))
+
+    def moves(self) -> float:
+        with torch.no_grad():
+            for _, each in self._parameters:
+                each += 0.1
+        return self.place
+
+
 def test_a_run_whose_replies_are_too_much_alike_goes_back_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repetition, "AT_ONCE", 80)
-    policy = tiny_policy(learned=0.1)
-    sampler, guards, every = Says(), rollouts.Guards(), repetition.EVERY
-    prompts = [(1, at) for at in range(80)]
-    settings = rloo.RlooSettings(prompts=2, samples=2)
-    loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=99, learning_rate=0.1)
-    source = rollouts.OnPolicy(policy, sampler, Flat(), prompts, guards, settings, Sampling(max_tokens=8))
-    assert source._price is not None
-    price = source._price
-
-    def goes_on(draw: int, same: int) -> bool:
-        """Draw `draw` of a policy that gives `same` prompts the same reply."""
-        sampler.same = same
-        price.at(loop, draw)
-        return not source.too_far(loop, 0.1)
-
-    def moved() -> float:
-        return float(sum(each.sum() for name, each in trainable(policy.model)))
-
-    def moves() -> float:
-        with torch.no_grad():
-            for _, each in trainable(policy.model):
-                each += 0.1
-        return moved()
-
-    assert goes_on(0, 0) and goes_on(every, 5)
-    moves()
+    own, every = Run(tmp_path), repetition.EVERY
+    assert own.goes_on(0, 0) and own.goes_on(every, 5)
+    own.moves()
     # One look may be wrong.
-    assert goes_on(2 * every, 20) and goes_on(3 * every, 0)
-    varied = moved()
-    assert moves() != varied and goes_on(4 * every, 20)
-    moves()
-    assert not goes_on(5 * every, 20)
-    assert moved() == varied
-    assert loop.stopped is not None and "too much alike" in loop.stopped
+    assert own.goes_on(2 * every, 20) and own.goes_on(3 * every, 0)
+    varied = own.place
+    assert own.moves() != varied and own.goes_on(4 * every, 20)
+    own.moves()
+    assert not own.goes_on(5 * every, 20)
+    assert own.place == varied
+    assert own.loop.stopped is not None and "too much alike" in own.loop.stopped
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_the_hard_stop_goes_back_to_where_replies_were_varied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: bool
+) -> None:
+    monkeypatch.setattr(repetition, "AT_ONCE", 80)
+    own, every = Run(tmp_path), repetition.EVERY
+    assert own.goes_on(0, 0)
+    varied = own.place
+    own.moves()
+    assert own.goes_on(every, 20 if alike else 0)
+    before = own.moves()
+    assert own.goes_on(every + 1, 0)
+    own.moves()
+    assert not own.goes_on(every + 2, 0, kl=3.0)
+    assert own.place == (varied if alike else before) != (before if alike else varied)
+    assert own.loop.stopped is not None and ("alike" in own.loop.stopped) == alike
