@@ -97,14 +97,16 @@ def distinct_replies(
     there: Sequence[Message],
     beside: Sequence[Message],
     take_out: Callable[[int], None],
+    stays: Callable[[int], bool],
     stopped: Callable[[], bool],
 ) -> Iterator[Update]:
     """Write `n` replies in one batch, then again those that repeat another one, are empty, or are alike.
 
     `there` are the replies that count as taken, `beside` those that will be shown with the new ones,
     `take_out` hides a reply that nobody needs to see. A reply that is merely alike stays in the store until
-    one that is less so has come; where none comes, it is brought back. What the lanes say is judged in the
-    order of the lanes once the batch is over, so that the same seed gives the same replies.
+    one that is less so has come; where none comes, it is brought back. One that `stays`, by its id, may be
+    alike. What the lanes say is judged in the order of the lanes once the batch is over, so that the same
+    seed gives the same replies.
     """
     shown = _Shown({same_text(each.text) for each in there} | {""}, [each.text for each in beside])
     numbers = tuple(range(n))
@@ -125,11 +127,13 @@ def distinct_replies(
             usable = [each for each in (lane, before) if each is not None and shown.new(each)]
             if before in usable and lane.reply.finish_reason == "cancelled":
                 usable = [each for each in usable if each is before]
-            best = max(usable, key=shown.apart, default=None)
+            chosen = [each for each in usable if stays(each.reply.id)]
+            best = max(chosen or usable, key=shown.apart, default=None)
             for each in (lane, before):
                 if each is not None and each is not best:
                     take_out(each.reply.id)
-            if best is not None and (last or round_number >= ALIKE_ROUNDS or not shown.alike(best)):
+            enough = last or round_number >= ALIKE_ROUNDS or chosen
+            if best is not None and (enough or not shown.alike(best)):
                 shown.take(best)
                 if best is not lane:
                     yield from _brought_back(best, lane)

@@ -236,8 +236,8 @@ class Session(Judging):
 
         A reply that repeats a sibling, one of `keep` or another lane, or that is empty, is taken out and
         sampled again, at most `alternatives.ROUNDS` times; so is one that says nearly what one of `keep` or
-        another lane says, as long as it is short. Without `sampling` they are hotter. Where the
-        adapter in use has a rival, the two share the lanes, unless it shall write `alone`.
+        another lane says, as long as it is short and nobody called `keep` for it. Without `sampling` they are
+        hotter. Where the adapter in use has a rival, the two share the lanes, unless it shall write `alone`.
         """
         if not 1 <= n <= self._spec.lanes:
             raise UsageError(f"{n} alternatives were asked for", f"from 1 to {self._spec.lanes} are possible")
@@ -268,7 +268,8 @@ class Session(Judging):
 
             def distinct(sample: Sample) -> Iterator[Update]:
                 return distinct_replies(
-                    sample, n, (*there, *beside), beside, self._take_out, self._stopped.is_set
+                    *(sample, n, (*there, *beside), beside),
+                    *(self._take_out, self._kept.__contains__, self._stopped.is_set),
                 )
 
             if self._stopped.is_set():

@@ -74,6 +74,21 @@ def test_a_reply_that_says_nearly_the_same_is_written_again(build: Build) -> Non
     assert script[1] in [each.text for each in everything if each.deleted]
 
 
+def test_what_a_person_keeps_may_be_alike(build: Build) -> None:
+    script = ["It opens at nine today.", "It opens at ten today.", "Which shop do you mean?"]
+    session = build(ScriptedEngine(script, pace=0))
+    prompt = session.begin("Well?")
+    list(session.stream(prompt.id, sampling=Sampling(seed=0)))
+    updates: list[Update] = []
+    keep = [session.path()[-1].id]
+    for update in session.alternatives(prompt.id, 1, keep=keep, sampling=Sampling(seed=1)):
+        updates.append(update)
+        if isinstance(update, Finished):
+            session.keep(update.reply.id)
+    assert shown(updates) == {0: script[1]}
+    assert stored(session, prompt) == script[:2]
+
+
 def test_the_least_alike_is_brought_back_where_nothing_else_comes(build: Build) -> None:
     script = ["a b c d e f", "a b c d e x", "a b c d y x", "a b c d e q", "a b c d e z"]
     session, prompt, updates = asked(build, script)

@@ -289,3 +289,24 @@ async def test_while_the_prompt_is_read_the_seconds_are_counted(
         read.set()
         await chat.until(lambda: chat.ranker.all_there)
         await chat.until(lambda: "reading" not in chat.shown())
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_a_reply_that_was_placed_is_not_written_again(open_chat: Open, placed: bool) -> None:
+    def script(request: Request, lane: int, seed: int) -> str:
+        if request.lanes == 3:
+            return ("It opens at ten today.", "word " * 25, "Nobody knows.")[lane]
+        return "Which shop do you mean?" if request.first_lane else "It opens at nine today."
+
+    async with open_chat(script=script) as chat:
+        await chat.send("hello")
+        chat.engine._pace = 0.05
+        await chat.one_unfinished()
+        await chat.until(lambda: chat.ranker._box.sampled[0].complete)
+        alike = chat.ranker._box.sampled[0]
+        if placed:
+            await chat.press(str(alike.number))
+        chat.engine._pace = 0
+        await chat.until(lambda: chat.ranker.all_there)
+        assert alike.text == ("It opens at ten today." if placed else "Which shop do you mean?")
+        assert (alike.place == "1st") == placed

@@ -174,6 +174,7 @@ class Ranker(Vertical, can_focus=True):
         await self._box.take(update)
         if isinstance(update, Began | Finished):
             self._show_order()
+            self._keep_placed()
 
     async def _settle(self) -> None:
         """Everything has come: the clock of the ranking starts."""
@@ -249,6 +250,17 @@ class Ranker(Vertical, can_focus=True):
         tiers = [[each for each in tier if each is not lane] for tier in self._placed()]
         self._replay(tiers, self.ordering.all_bad)
 
+    def _keep_placed(self) -> None:
+        """A reply that was read and placed is not written again for being much like another."""
+        placed = {each for tier in self.ordering.tiers() for each in tier} - {self.ordering.placed_itself}
+        for lane in self.lanes:
+            if self.writing and lane.complete and lane.number in placed and lane.reply is not None:
+                self._keep(lane.reply)
+
+    @work(group="keep", exit_on_error=False)
+    async def _keep(self, reply: int) -> None:
+        await self._session.do(lambda session: session.keep(reply))
+
     def _show_order(self) -> None:
         if not self.is_attached:
             return  # it was left meanwhile
@@ -301,6 +313,7 @@ class Ranker(Vertical, can_focus=True):
         if self.lanes[number - 1].reply is not None:
             # A reply may be placed while it is being written; nothing is committed before it is complete.
             self.ordering.press_digit(number)
+            self._keep_placed()
             await self._go_on()
 
     def action_edit_this(self, number: int) -> None:
