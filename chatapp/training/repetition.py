@@ -47,6 +47,9 @@ EVERY = 4
 """Draws from one look at the replies to the next."""
 PROMPTS, SAMPLES = 128, 2
 """Looked at. Half of the prompts are openings."""
+VIEWS = 4
+"""Looks in turn that have prompts of their own, where there are so many: replies that were looked at are
+learned from (`sameness`), and soon say nothing of other prompts."""
 AIM = 0.5
 GAIN = 1.5
 SHARED = 0.8
@@ -101,10 +104,22 @@ def rooms(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> Ro
     )
 
 
-def _some(prompts: Sequence[Ids], count: int) -> list[Ids]:
-    """`count` of them, as far apart as may be: those that were ranked come before earlier turns."""
-    most = min(count, len(prompts))
-    return [prompts[at * len(prompts) // most] for at in range(most)]
+def views(prompts: Sequence[Ids], openings: Sequence[Ids]) -> list[list[list[Ids]]]:
+    """What is looked at in turn: each time prompts that are learned from and openings, as far apart as may
+    be, since those that were ranked come before earlier turns."""
+    own = list(dict.fromkeys(prompts))
+    others = [each for each in dict.fromkeys(openings) if each not in set(own)]
+    most = min(len(own), PROMPTS - min(len(others), PROMPTS // 2))
+    pools = [_in_turn(own, most), _in_turn(others, min(len(others), PROMPTS - most))]
+    pools = [pool for pool in pools if pool]
+    return [[pool[at % len(pool)] for pool in pools] for at in range(max(map(len, pools), default=0))]
+
+
+def _in_turn(pool: Sequence[Ids], count: int) -> list[list[Ids]]:
+    """At most `VIEWS` times `count` of them, each time others."""
+    times = min(VIEWS, len(pool) // count) if count else 0
+    apart = [pool[at * len(pool) // (count * times)] for at in range(count * times)]
+    return [apart[first::times] for first in range(times)]
 
 
 class Price:
@@ -121,35 +136,34 @@ class Price:
     ) -> None:
         """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the prices where
         the room left is `AIM`."""
-        both = [*_some(prompts, PROMPTS // 2), *_some(openings, PROMPTS // 2)]
-        every = dict.fromkeys([*both, *prompts, *openings])
-        looked_at, own = list(every)[:PROMPTS], set(prompts)
-        parts = [[each for each in looked_at if (each in own) == which] for which in (True, False)]
-        self._policy, self._sampler, self._parts = policy, sampler, [part for part in parts if part]
-        self._looked_at = [each for part in self._parts for each in part]
+        self._policy, self._sampler, self._views = policy, sampler, views(prompts, openings)
         self._chat, self._usual = chat, usual
 
     @property
     def looked_at(self) -> int:
-        """Replies."""
-        return SAMPLES * len(self._looked_at)
+        """Replies, each time."""
+        return SAMPLES * sum(map(len, self._views[0]))
 
     def at(self, loop: Loop, draw: int) -> Prices:
         """The prices of draw number `draw`."""
         if draw % EVERY == 0 or "prices" not in loop.state:
+            view = draw // EVERY % len(self._views)
+            parts, references = self._views[view], loop.state.setdefault("references", {})
             with loop.breaking_off() as listen:
-                if "varied" not in loop.state:
+                if view not in references:
                     with at_reference(self._policy):
-                        loop.state["varied"] = [asdict(each) for each in self._behaviour(self._look(listen))]
-                drawn = self._look(listen)
-            before = [Behaviour(**each) for each in loop.state["varied"]]
-            left = [rooms(*each) for each in zip(self._behaviour(drawn), before, strict=True)]
+                        references[view] = [asdict(each) for each in behaviours(self._look(parts, listen))]
+                looks = self._look(parts, listen)
+            before = [Behaviour(**each) for each in references[view]]
+            left = [rooms(*each) for each in zip(behaviours(looks), before, strict=True)]
             least = [loop.mean([min(each)]) for each in zip(*map(astuple, left), strict=True)]
             factors = [math.exp(GAIN * (AIM - each)) for each in least]
             pairs, whole = (min(max(each, LEAST), MOST) for each in factors)
             self._remember(loop, *least)
             loop.state["prices"] = asdict(Prices(pairs * self._usual.pairs, whole * self._usual.whole))
-            loop.state["same"] = same(self._looked_at, drawn)
+            loop.state["same"] = same(
+                [prompt for part in parts for prompt in part], [own for part in looks for own in part]
+            )
         return Prices(**loop.state["prices"])
 
     def _remember(self, loop: Loop, pairs: float, whole: float) -> None:
@@ -173,13 +187,15 @@ class Price:
         loop.restore(loop.state["varied enough"])
         return True
 
-    def _look(self, listen: Listener) -> list[Sequence[Sampled]]:
-        """Replies to all that is looked at."""
+    def _look(self, parts: Sequence[Sequence[Ids]], listen: Listener) -> list[list[Sequence[Sampled]]]:
+        """Replies to each prompt of each part."""
+        prompts = [prompt for part in parts for prompt in part]
         self._sampler.publish(self._policy)
-        pace = Pace("price", len(self._looked_at), listen)
-        return drawn_in_parts(self._sampler.rollout, self._looked_at, SAMPLES, self._chat, AT_ONCE, pace)
+        pace = Pace("price", len(prompts), listen)
+        drawn = iter(drawn_in_parts(self._sampler.rollout, prompts, SAMPLES, self._chat, AT_ONCE, pace))
+        return [[next(drawn) for _ in part] for part in parts]
 
-    def _behaviour(self, drawn: Sequence[Sequence[Sampled]]) -> list[Behaviour]:
-        """Of the replies to what is learned from, and of those to openings."""
-        rest = iter(drawn)
-        return [mean_behaviour([next(rest) for _ in part]) for part in self._parts]
+
+def behaviours(looks: Sequence[Sequence[Sequence[Sampled]]]) -> list[Behaviour]:
+    """Of the replies to what is learned from, and of those to openings."""
+    return [mean_behaviour(part) for part in looks]

@@ -130,6 +130,39 @@ def test_own_prompts_of_all_kinds_are_looked_at(tmp_path: Path) -> None:
     assert kinds == {5: 32, 6: 32, 7: 64}
 
 
+def test_looks_in_turn_have_other_prompts(tmp_path: Path) -> None:
+    policy, looks = tiny_policy(learned=0.1), []
+
+    class Listening(TorchSampler):
+        def rollout(
+            self, prompts: Sequence[Ids], samples: int, sampling: Sampling
+        ) -> list[list[TinySampled]]:
+            looks.append(set(prompts))
+            return [[TinySampled((9,), f"reply {prompt}", "stop")] * samples for prompt in prompts]
+
+    own, openings = [(1, 5, at) for at in range(130)], [(1, 7, at) for at in range(300)]
+    loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=0.1)
+    price = repetition.Price(policy, Listening(), own, openings, Sampling(), Prices())
+    for draw in range(0, 6 * repetition.EVERY, repetition.EVERY):
+        price.at(loop, draw)
+    # The base's replies to the same prompts once, then the policy's.
+    seen = [set().union(*looks[at : at + 4]) for at in range(0, len(looks), 4)]
+    assert [len(each) for each in seen] == [128] * 10
+    assert seen[::2][:4] == seen[1::2][:4] and seen[8:] == seen[:3:2]
+    first, second, third, fourth = seen[:8:2]
+    assert not first & second and first & third == {each for each in first if each[1] == 5}
+    assert len(first | second | third | fourth) == 6 * 64
+
+
+@pytest.mark.parametrize("few", [(0, 10), (10, 0), (3, 400), (400, 3), (100, 40), (0, 0)])
+def test_one_kind_of_prompt_makes_up_for_the_other(few: tuple[int, int]) -> None:
+    prompts, openings = ([(kind, at) for at in range(count)] for kind, count in enumerate(few))
+    found = repetition.views(prompts, openings)
+    assert all(sum(map(len, each)) == min(sum(few), repetition.PROMPTS) for each in found)
+    assert all(part for each in found for part in each)
+    assert bool(found) == bool(sum(few))
+
+
 @pytest.mark.parametrize("parts", [1, 6])
 def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int) -> None:
     policy, stop = tiny_policy(learned=0.1), Event()
@@ -158,7 +191,7 @@ def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int
     # It goes on with that step; what was found out by then is known.
     stop.clear()
     again = run.Loop("rloo", tmp_path, parameters, steps=1, learning_rate=0.1)
-    assert again.step == 0 and ("varied" in again.state) == (parts > 4)
+    assert again.step == 0 and (0 in again.state["references"]) == (parts > 4)
     price().at(again, 0)
     assert sum(drawn[parts:]) == repetition.PROMPTS * (1 if parts > 4 else 2)
 
