@@ -107,10 +107,10 @@ def rooms(now: Behaviour, reference: Behaviour, bounds: Bounds = Bounds()) -> Ro
 def views(prompts: Sequence[Ids], openings: Sequence[Ids]) -> list[list[list[Ids]]]:
     """What is looked at in turn: each time prompts that are learned from and openings, as far apart as may
     be, since those that were ranked come before earlier turns."""
-    own = list(dict.fromkeys(prompts))
-    others = [each for each in dict.fromkeys(openings) if each not in set(own)]
+    own, rest = dict.fromkeys(prompts), dict.fromkeys(openings)
+    others = [each for each in rest if each not in own]
     most = min(len(own), PROMPTS - min(len(others), PROMPTS // 2))
-    pools = [_in_turn(own, most), _in_turn(others, min(len(others), PROMPTS - most))]
+    pools = [_in_turn(list(own), most), _in_turn(others, min(len(others), PROMPTS - most))]
     pools = [pool for pool in pools if pool]
     return [[pool[at % len(pool)] for pool in pools] for at in range(max(map(len, pools), default=0))]
 
