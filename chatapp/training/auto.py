@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chatapp.training.model import Policy
 
 
-SCALES = (1.0, 0.8, 0.6, 0.4)
+SCALES = (1.0, 0.8, 0.6, 0.4, 0.2)
 """Of what was learned: how much of it is kept, where more loses something."""
 
 

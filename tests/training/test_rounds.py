@@ -116,10 +116,10 @@ def test_long_replies_are_judged_at_their_length(home: Path) -> None:
 
 def test_the_best_of_what_was_refused_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_home(home, 20)
-    verdicts(monkeypatch, *[False] * 4)
+    verdicts(monkeypatch, *[False] * 5)
     monkeypatch.setattr(auto, "damages", lambda evidence: ["something"])
     result = one_round(home, model, "auto")
-    tried = ["dpo", *(f"dpo at {share} of its scale" for share in (0.8, 0.6, 0.4))]
+    tried = ["dpo", *(f"dpo at {share} of its scale" for share in (0.8, 0.6, 0.4, 0.2))]
     assert [name for name, _ in result.tried] == tried
     assert result.adapter == "r1" and not result.accepted
     assert result.method in tried
