@@ -267,6 +267,7 @@ class Trainer:
                     *(self._learner, self.sampler, leader, train.prompts, folder, settings),
                     guards=guards,
                     chat=self.settings.chat,
+                    base=self.policy if self._later_round else None,
                     **self._common,
                 )
             )

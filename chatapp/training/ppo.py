@@ -182,12 +182,14 @@ def train(
     guards: Guards = Guards(),
     chat: Sampling | None = None,
     mix: Sequence[SftRow] = (),
+    base: TrainedPolicy | None = None,
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the price of
-    repeating. A step of the loop is one gradient step."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix)
+    repeating; `base` is the same policy with the base as its reference, in a later round. A step of the loop
+    is one gradient step."""
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix, base)
     head = ValueHead(policy)
     passes = settings.epochs * -(-min(settings.prompts, len(prompts)) // settings.minibatch)
     loop = Loop(

@@ -18,7 +18,8 @@ is taken as `SHARED` of their mean s/n. The second price is for replies that are
 
 Each price follows how much of its figure is left where it counts: to prompts that are learned from or to
 openings of general dialogue, whichever have lost more, sampled as the chat samples them. With `room` 1 where
-they are as varied as the reference's, and 0 where the gate would refuse them,
+they are as varied as the reference's, and 0 where the gate would refuse them (in a later round the less of
+two: that since the round began, and that of all rounds together),
 
     price = usual * exp( GAIN * (AIM - room) )
 
@@ -133,11 +134,15 @@ class Price:
         openings: Sequence[Ids],
         chat: Sampling,
         usual: Prices,
+        base: TrainedPolicy | None = None,
     ) -> None:
         """`openings`: prompts of general dialogue; `chat`: how the chat samples; `usual`: the prices where
-        the room left is `AIM`."""
+        the room left is `AIM`. `base`: in a later round, the same policy with the base as its reference."""
         self._policy, self._sampler, self._views = policy, sampler, views(prompts, openings)
         self._chat, self._usual = chat, usual
+        self._held_to = [(policy, Bounds())]
+        if base is not None:
+            self._held_to.append((base, Bounds().twice()))
 
     @property
     def looked_at(self) -> int:
@@ -151,11 +156,13 @@ class Price:
             parts, references = self._views[view], loop.state.setdefault("references", {})
             with loop.breaking_off() as listen:
                 if view not in references:
-                    with at_reference(self._policy):
-                        references[view] = [asdict(each) for each in behaviours(self._look(parts, listen))]
+                    references[view] = [self._reference(whose, parts, listen) for whose, _ in self._held_to]
                 looks = self._look(parts, listen)
-            before = [Behaviour(**each) for each in references[view]]
-            left = [rooms(*each) for each in zip(behaviours(looks), before, strict=True)]
+            left = [
+                rooms(now, Behaviour(**before), bounds)
+                for (_, bounds), own in zip(self._held_to, references[view], strict=True)
+                for now, before in zip(behaviours(looks), own, strict=True)
+            ]
             least = [loop.mean([min(each)]) for each in zip(*map(astuple, left), strict=True)]
             factors = [math.exp(GAIN * (AIM - each)) for each in least]
             pairs, whole = (min(max(each, LEAST), MOST) for each in factors)
@@ -186,6 +193,13 @@ class Price:
             return False
         loop.restore(loop.state["varied enough"])
         return True
+
+    def _reference(
+        self, whose: TrainedPolicy, parts: Sequence[Sequence[Ids]], listen: Listener
+    ) -> list[dict[str, float]]:
+        """What the replies of the reference of `whose` look like."""
+        with at_reference(whose):
+            return [asdict(each) for each in behaviours(self._look(parts, listen))]
 
     def _look(self, parts: Sequence[Sequence[Ids]], listen: Listener) -> list[list[Sequence[Sampled]]]:
         """Replies to each prompt of each part."""

@@ -104,12 +104,13 @@ def train(
     guards: Guards = Guards(),
     chat: Sampling | None = None,
     mix: Sequence[SftRow] = (),
+    base: TrainedPolicy | None = None,
     limits: Limits = Limits(),
     progress: Listener = silent,
 ) -> Loop:
     """Tune `policy` in place on samples to `prompts`; `chat` is how the chat samples, for the prices of
-    repeating."""
-    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix)
+    repeating; `base` is the same policy with the base as its reference, in a later round."""
+    source = OnPolicy(policy, sampler, scorer, prompts, guards, settings, chat, mix, base)
     loop = Loop(
         "rloo",
         folder,

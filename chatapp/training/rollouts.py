@@ -130,21 +130,22 @@ class OnPolicy:
         settings: OnPolicySettings,
         chat: Sampling | None = None,
         mix: Sequence[SftRow] = (),
+        base: TrainedPolicy | None = None,
     ) -> None:
         """`chat`: how the chat samples; without it, repeating others has a fixed price. `mix`: the general
-        dialogue."""
+        dialogue. `base`: in a later round, the same policy with the base as its reference."""
         if not prompts:
             raise TrainingError(
                 "there is no prompt to sample replies to", "chat first, then rank some alternatives"
             )
         self._policy, self._sampler, self._scorer = policy, sampler, scorer
-        self._prompts, self._guards, self._settings = prompts, guards, settings
+        self._prompts, self._guards, self._settings, self._base = prompts, guards, settings, base
         self._price = None
         if chat is not None and guards.prices != FREE:
             most = min(chat.max_tokens, settings.sampling.max_tokens)
             looked_at = replace(chat, max_tokens=most, seed=settings.seed)
             openings = [row.opening for row in mix]
-            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.prices)
+            self._price = Price(policy, sampler, prompts, openings, looked_at, guards.prices, base)
 
     def draw(self, loop: Loop, number: int) -> list[Rollout]:
         """This process's share of draw `number`."""
@@ -166,7 +167,8 @@ class OnPolicy:
     def vary(self, loop: Loop) -> None:
         """Add the gradient of what it costs to say the same to several prompts."""
         if self._price is not None:
-            sameness.add(loop, self._policy, self._price.looked_at, self._settings.seed, self._settings.half)
+            whose, settings = self._base or self._policy, self._settings
+            sameness.add(loop, whose, self._price.looked_at, settings.seed, settings.half)
 
     def too_far(self, loop: Loop, kl: float) -> bool:
         """Whether the samples were more than `stop_kl` nats a reply from the reference, or its replies at the

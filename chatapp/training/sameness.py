@@ -7,7 +7,8 @@ probable, as REINFORCE (Williams 1992) would with a reward of minus the price:
 
     L = price / n * sum_(y is given to another prompt) max(0, log p(y|x) - log p_ref(y|x))
 
-for the n replies that were looked at; what the reference says again, the policy may.
+for the n replies that were looked at; what the reference says again (in later rounds too: the base), the
+policy may.
 """
 
 from __future__ import annotations

@@ -224,15 +224,28 @@ def test_minutes_are_for_all_stages_together(tmp_path: Path, monkeypatch: pytest
     assert found.pop("judge") > 1 and not found
 
 
-def test_half_of_a_later_round_is_half_way_from_its_start(tmp_path: Path) -> None:
-    own = auto.Trainer(
-        changed(load_policy(make(tmp_path / "model.gguf", "llama"))),
+def later(folder: Path) -> auto.Trainer:
+    """A round that goes on from an adapter."""
+    return auto.Trainer(
+        changed(load_policy(make(folder / "model.gguf", "llama"))),
         TorchSampler(6),
         Material(material(16), UNTOUCHED, UNTOUCHED),
-        tmp_path / "run",
+        folder / "run",
         replace(settings(), evaluate_prompts=2, evaluate_samples=1),
         later_round=True,
     )
+
+
+def test_what_a_later_round_may_repeat_is_told_by_its_start_and_by_the_base(tmp_path: Path) -> None:
+    own = later(tmp_path)
+    own.rloo()
+    state = torch.load(tmp_path / "run" / "rloo" / "checkpoint.pt", weights_only=True)["state"]
+    ((start, base),) = state["references"].values()
+    assert start != base
+
+
+def test_half_of_a_later_round_is_half_way_from_its_start(tmp_path: Path) -> None:
+    own = later(tmp_path)
     start = copied(own.policy.model)
     own.dpo()
     end = copied(own.policy.model)

@@ -1,10 +1,13 @@
 """What replies share with each other costs, and the price follows how varied they still are."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +17,9 @@ from chatapp.training import repetition, rloo, rollouts, run
 from chatapp.training.base import Ids, Sampled, TrainedPolicy, trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.evaluate import Behaviour
-from chatapp.training.repetition import LEAST, MOST, Prices
-from tests.training.tiny import END, TinySampled, TorchSampler, tiny_policy
+from chatapp.training.repetition import AIM, GAIN, LEAST, MOST, Prices
+from chatapp.training.weight_copy import copied, restore
+from tests.training.tiny import END, TinyPolicy, TinySampled, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
 
@@ -128,6 +132,41 @@ def test_own_prompts_of_all_kinds_are_looked_at(tmp_path: Path) -> None:
     assert len(asked) == 2 * repetition.PROMPTS
     kinds = Counter(prompt[1] for prompt in asked[: repetition.PROMPTS])
     assert kinds == {5: 32, 6: 32, 7: 64}
+
+
+class Begun(TinyPolicy):
+    """Held to what it is now."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.start = copied(model)
+
+    def reference(self) -> AbstractContextManager[Any]:
+        return nullcontext(self.model)
+
+    def to_reference(self) -> None:
+        restore(self.model, self.start)
+
+
+def test_in_a_later_round_what_was_lost_before_counts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "AT_ONCE", 80)
+    own, openings = [(1, at) for at in range(40)], [(1, at) for at in range(40, 80)]
+    base = tiny_policy(learned=0.1)
+    policy = Begun(base.model)
+
+    def price(folder: str, base: TrainedPolicy | None) -> float:
+        loop = run.Loop("rloo", tmp_path / folder, trainable(policy.model), steps=1, learning_rate=0.1)
+        # 3 of 40 say the same, as when the round began, and none of the base's: 7.5 of the 10 points that all
+        # rounds may lose.
+        made = repetition.Price(
+            *(policy, Says(same=3), own, openings, Sampling(), Prices(10.0, 5.0)), base=base
+        )
+        return made.at(loop, 0).whole
+
+    assert price("alone", None) == pytest.approx(5.0 * math.exp(GAIN * (AIM - 1)))
+    assert price("both", base) == pytest.approx(5.0 * math.exp(GAIN * (AIM - 0.25)))
 
 
 def test_looks_in_turn_have_other_prompts(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A policy that says the same to several prompts is led away from it, as far as its reference does not."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,27 @@ def test_every_step_is_led_away_from_it(tmp_path: Path, recipe: str, monkeypatch
         loop = ppo.train(policy, Says(), scorer, PROMPTS, tmp_path, other, **common)
     # Three prompts with two replies each, all the same.
     assert seen == [6] * loop.step
+
+
+class Begun(TinyPolicy):
+    """Held to what it is."""
+
+    def reference(self) -> AbstractContextManager[Any]:
+        return nullcontext(self.model)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_in_a_later_round_it_may_say_what_the_base_says(tmp_path: Path, later: bool) -> None:
+    base = tiny_policy(learned=0.5)
+    policy, settings = Begun(base.model), rloo.RlooSettings(half=False)
+    common = (policy, Says(), Nothing(), PROMPTS, rollouts.Guards(), settings)
+    chat = Sampling(temperature=0.4, max_tokens=8)
+    source = rollouts.OnPolicy(*common, chat=chat, base=base if later else None)
+    loop = run.Loop("rloo", tmp_path, trainable(policy.model), steps=1, learning_rate=1e-2)
+    loop.state |= {"same": SAME, "prices": {"pairs": 0.0, "whole": 3.0}}
+    source.vary(loop)
+    learns = any(each.grad is not None and bool(each.grad.any()) for _, each in trainable(policy.model))
+    assert learns == later
 
 
 class Nothing:
