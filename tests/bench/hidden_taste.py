@@ -109,12 +109,15 @@ def train(
     base: Any,
     start: Path | None,
     number: int,
+    judged: list[Group],
 ) -> Any:
-    """Training `number` from the judge's rankings, its figures, and the adapter it left."""
+    """Training `number` from the judge's rankings, its figures, and the adapter it left. To `judged`, those of
+    the rounds before, are added those of this one; fresh ones count more, as in `chatapp train`."""
     import torch
 
     from chatapp.training import auto, data, evaluate, sft
     from chatapp.training.export import write_adapter
+    from chatapp.training.freshness import freshness
     from chatapp.training.model import load_policy
     from chatapp.training.sampler import EngineSampler
     from chatapp.training.settings import Material
@@ -123,13 +126,18 @@ def train(
     name = f"{method}-{taste}-{rankings}-{label_seed}-round{number}"
     folder = bench.folder / name
     shutil.rmtree(folder, ignore_errors=True)
-    writer = None if start is None else AdapterSpec(start.stem, start)
+    lineage = [f"round{before}" for before in range(number - 1, 0, -1)]
+    writer = None if start is None else AdapterSpec(lineage[0], start)
     bench.engine.set_adapter(writer)
-    groups = bench.groups(taste, rankings, label_seed, writer)
-    if method == "sft_edits":
-        groups = edits(bench, taste, groups)
+    judged += bench.groups(taste, rankings, label_seed, writer)
+    groups = edits(bench, taste, judged) if method == "sft_edits" else judged
     begun, cpu = time.monotonic(), time.process_time()
-    built = data.build(groups, bench.engine, share=data.HELD_OUT if method == "auto" else 0.0)
+    built = data.build(
+        groups,
+        bench.engine,
+        share=data.HELD_OUT if method == "auto" else 0.0,
+        weight=freshness(groups, lineage),
+    )
     mix = replay(bench.engine)
     untouched = data.conversation_rows(bench.material.untouched, bench.engine)
     policy = load_policy(bench.model, seed=label_seed, adapter=start)
@@ -312,11 +320,13 @@ def main() -> None:
                     for method in options.method:
                         start = options.start
                         first = 1 if options.start is None else 2
+                        engine.set_adapter(None)
+                        judged = bench.groups(taste, rankings, seed) if start else []
                         for number in range(first, first + options.rounds):
                             engine.set_adapter(None)
                             result, start = train(
                                 *(bench, method, taste, rankings, (seed + number - 1) % 3),
-                                *(base, start, number),
+                                *(base, start, number, judged),
                             )
                             line = {
                                 **result,

@@ -48,12 +48,15 @@ class Bench:
     ) -> list[Group]:
         """What the judge says of four replies to each prompt."""
         prompts = self.material.label[label_seed * 200 :][:rankings]
+        writer = None if adapter is None else adapter.name
         name = (rankings, label_seed, "" if adapter is None else str(adapter.path))
         if name not in self.written:
             self.written[name] = self.replies(prompts, label_seed, adapter)
         judge = tastes.Judge(taste, random.Random(f"{taste} {label_seed}"))
         return [
-            Group(turns, tuple(GroupReply(text, "model") for text in texts), judge.order(texts))
+            Group(
+                turns, tuple(GroupReply(text, "model", adapter=writer) for text in texts), judge.order(texts)
+            )
             for turns, texts in zip(prompts, self.written[name], strict=True)
         ]
 
