@@ -111,8 +111,8 @@ def train(
     number: int,
     judged: list[Group],
 ) -> Any:
-    """Training `number` from the judge's rankings, its figures, and the adapter it left. To `judged`, those of
-    the rounds before, are added those of this one; fresh ones count more, as in `chatapp train`."""
+    """Training `number` from the judge's rankings, its figures, and the adapter it left. `judged` holds those
+    of the rounds before and gets those of this one; fresh ones count more, as in `chatapp train`."""
     import torch
 
     from chatapp.training import auto, data, evaluate, sft
