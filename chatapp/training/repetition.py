@@ -158,10 +158,11 @@ class Price:
                 if view not in references:
                     references[view] = [self._reference(whose, parts, listen) for whose, _ in self._held_to]
                 looks = self._look(parts, listen)
+            found = behaviours(looks)
             left = [
                 rooms(now, Behaviour(**before), bounds)
                 for (_, bounds), own in zip(self._held_to, references[view], strict=True)
-                for now, before in zip(behaviours(looks), own, strict=True)
+                for now, before in zip(found, own, strict=True)
             ]
             least = [loop.mean([min(each)]) for each in zip(*map(astuple, left), strict=True)]
             factors = [math.exp(GAIN * (AIM - each)) for each in least]

@@ -3,11 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 import torch
@@ -18,8 +16,7 @@ from chatapp.training.base import Ids, Sampled, TrainedPolicy, trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.evaluate import Behaviour
 from chatapp.training.repetition import AIM, GAIN, LEAST, MOST, Prices
-from chatapp.training.weight_copy import copied, restore
-from tests.training.tiny import END, TinyPolicy, TinySampled, TorchSampler, tiny_policy
+from tests.training.tiny import END, Begun, TinySampled, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
 
@@ -132,20 +129,6 @@ def test_own_prompts_of_all_kinds_are_looked_at(tmp_path: Path) -> None:
     assert len(asked) == 2 * repetition.PROMPTS
     kinds = Counter(prompt[1] for prompt in asked[: repetition.PROMPTS])
     assert kinds == {5: 32, 6: 32, 7: 64}
-
-
-class Begun(TinyPolicy):
-    """Held to what it is now."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model)
-        self.start = copied(model)
-
-    def reference(self) -> AbstractContextManager[Any]:
-        return nullcontext(self.model)
-
-    def to_reference(self) -> None:
-        restore(self.model, self.start)
 
 
 def test_in_a_later_round_what_was_lost_before_counts_too(

@@ -1,7 +1,6 @@
 """A policy that says the same to several prompts is led away from it, as far as its reference does not."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from chatapp.core.types import Sampling
 from chatapp.training import evaluate, ppo, rloo, rollouts, run, sameness
 from chatapp.training.base import Ids, trainable
 from chatapp.training.data import RankingRow
-from tests.training.tiny import END, TinyPolicy, TinySampled, TorchSampler, tiny_policy
+from tests.training.tiny import END, Begun, TinyPolicy, TinySampled, TorchSampler, tiny_policy
 
 pytestmark = pytest.mark.train
 
@@ -125,13 +124,6 @@ def test_every_step_is_led_away_from_it(tmp_path: Path, recipe: str, monkeypatch
         loop = ppo.train(policy, Says(), scorer, PROMPTS, tmp_path, other, **common)
     # Three prompts with two replies each, all the same.
     assert seen == [6] * loop.step
-
-
-class Begun(TinyPolicy):
-    """Held to what it is."""
-
-    def reference(self) -> AbstractContextManager[Any]:
-        return nullcontext(self.model)
 
 
 @pytest.mark.parametrize("later", [False, True])

@@ -4,13 +4,13 @@ them in seconds."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from chatapp.core.types import FinishReason, Sampling, Turn
 from chatapp.training.base import Ids, TrainedPolicy
-from chatapp.training.weight_copy import scale
+from chatapp.training.weight_copy import copied, restore, scale
 
 END, OPEN = 2, 1
 
@@ -47,6 +47,20 @@ class TinyPolicy:
 
     def to_reference(self) -> None:
         scale(self.model, 0.0)
+
+
+class Begun(TinyPolicy):
+    """A policy in a later round: held to what it is now."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.start = copied(model)
+
+    def reference(self) -> AbstractContextManager[Any]:
+        return nullcontext(self.model)
+
+    def to_reference(self) -> None:
+        restore(self.model, self.start)
 
 
 def tiny_policy(seed: int = 0, kind: str = "llama", learned: float = 0.0) -> TinyPolicy:

@@ -106,6 +106,8 @@ class Ranker(Vertical, can_focus=True):
         self._correcting = False
         """Whether a reply is being edited: the ranking does not end meanwhile."""
         self._left = False
+        self._kept: set[int] = set()
+        """Replies that the session was told to keep."""
         self._problem: ChatappError | None = None
         self._line = Static(classes="order")
 
@@ -254,7 +256,10 @@ class Ranker(Vertical, can_focus=True):
         """A reply that was read and placed is not written again for being much like another."""
         placed = {each for tier in self.ordering.tiers() for each in tier} - {self.ordering.placed_itself}
         for lane in self.lanes:
-            if self.writing and lane.complete and lane.number in placed and lane.reply is not None:
+            if not (self.writing and lane.complete and lane.number in placed) or lane.reply is None:
+                continue
+            if lane.reply not in self._kept:
+                self._kept.add(lane.reply)
                 self._keep(lane.reply)
 
     @work(group="keep", exit_on_error=False)
