@@ -80,13 +80,17 @@ def encode(encoder: Encoder, turns: Sequence[Turn], reply: str, limit: int) -> t
 
 
 def reply_logprobs(
-    policy: TrainedPolicy, rows: Sequence[RankingRow], temperature: float = 1.0, batch: int = 16
+    policy: TrainedPolicy,
+    rows: Sequence[RankingRow],
+    temperature: float = 1.0,
+    half: bool = True,
+    batch: int = 16,
 ) -> list[list[tuple[float, ...]]]:
     """Log-probabilities of the tokens of each reply of each row, under `policy` with its adapter as it is."""
     import torch
 
     found: list[list[tuple[float, ...]]] = [[] for _ in rows]
-    with torch.no_grad(), half_precision(True):
+    with torch.no_grad(), half_precision(half):
         for part in alike(rows, batch, FORWARD):
             packed = pack([rows[at] for at in part])
             logprobs = token_logprobs(policy.model, packed, temperature=temperature).float()

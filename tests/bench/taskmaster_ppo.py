@@ -25,7 +25,7 @@ from chatapp.core.types import Sampling, Turn
 from chatapp.engine.base import ModelSpec, Sample
 from chatapp.engine.tuning import TuningClient
 from chatapp.training import evaluate, overlap, ppo, rating
-from chatapp.training.base import Ids
+from chatapp.training.base import Ids, half_precision_pays
 from chatapp.training.data import RankingRow
 from chatapp.training.folds import folds
 from chatapp.training.repetition import FREE
@@ -48,7 +48,7 @@ class Remembering(EngineSampler):
         self.texts: dict[tuple[Ids, Ids], str] = {}
 
     def rollout(
-        self, prompts: Sequence[Sequence[int]], samples: int, sampling: Sampling
+        self, prompts: Sequence[Ids], samples: int, sampling: Sampling
     ) -> tuple[tuple[Sample, ...], ...]:
         drawn = super().rollout(prompts, samples, sampling)
         for prompt, own in zip(prompts, drawn, strict=True):
@@ -66,10 +66,11 @@ class Reward:
         sampler: Remembering,
         turns: dict[Ids, tuple[Turn, ...]],
         nothing: Ids,
+        half: bool,
     ) -> None:
         """`nothing`: the prompt that opens a reply after an empty turn."""
         self._model, self._policy, self._sampler, self._turns = model, policy, sampler, turns
-        self._nothing = nothing
+        self._nothing, self._half = nothing, half
         self._mean, self._spread = 0.0, 1.0
 
     def standardise(self, rows: Sequence[rating.Rated]) -> None:
@@ -80,10 +81,9 @@ class Reward:
 
     def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
         with self._policy.reference():
-            logprobs = rating.reply_logprobs(self._policy, rows)
-            alone = rating.reply_logprobs(
-                self._policy, [RankingRow(self._nothing, row.replies, row.tiers) for row in rows]
-            )
+            logprobs = rating.reply_logprobs(self._policy, rows, half=self._half)
+            usual = [RankingRow(self._nothing, row.replies, row.tiers) for row in rows]
+            alone = rating.reply_logprobs(self._policy, usual, half=self._half)
         asked = [
             rating.Rated(self._turns[row.prompt], self._sampler.texts[row.prompt, reply], own, usual)
             for row, *found in zip(rows, logprobs, alone, strict=True)
@@ -110,6 +110,7 @@ def main() -> None:
     from chatapp.training.model import load_policy
 
     torch.set_num_threads(1)
+    half = half_precision_pays()
     source = Path(os.environ["CHATAPP_TEST_DATA"]) / "taskmaster"
     engine = TuningClient(options.folder / "cache")
     engine.load(ModelSpec(embedded_model(), "bench", threads=1))
@@ -145,7 +146,9 @@ def main() -> None:
         turns = {row.row.prompt: row.turns for row in rated}
         others = [row for row, fold in zip(rows, of, strict=True) if fold == 4]
         nothing = tuple(engine.encode([Turn("user", "")]).ids)
-        leader, judge = (Reward(model(own), policy, sampler, turns, nothing) for own in ((0, 1), (2, 3)))
+        leader, judge = (
+            Reward(model(own), policy, sampler, turns, nothing, half) for own in ((0, 1), (2, 3))
+        )
         for each in (leader, judge):
             each.standardise(others)
         asked = prompts((4,))[: options.held_out]
@@ -159,6 +162,7 @@ def main() -> None:
             ptx=0.0,
             sampling=SERVED,
             seed=options.seed,
+            half=half,
         )
         lengths = sorted(len(row.row.replies[0]) for row in rated)
         guards = Guards(
@@ -176,7 +180,7 @@ def main() -> None:
         )
         seconds = time.monotonic() - begun
         after = measured(policy, sampler, asked, sampling, leader, judge)
-        kl = evaluate.mean_figure(drift(policy, after[2]))
+        kl = evaluate.mean_figure(drift(policy, after[2], half))
         print(
             json.dumps(
                 {
@@ -229,11 +233,11 @@ def measured(
     )
 
 
-def drift(policy: Any, rows: Sequence[RankingRow]) -> list[float]:
+def drift(policy: Any, rows: Sequence[RankingRow], half: bool) -> list[float]:
     """Mean of log p / p_ref over the samples to each prompt, in nats a reply."""
-    own = rating.reply_logprobs(policy, rows, SERVED.temperature)
+    own = rating.reply_logprobs(policy, rows, SERVED.temperature, half)
     with policy.reference():
-        reference = rating.reply_logprobs(policy, rows, SERVED.temperature)
+        reference = rating.reply_logprobs(policy, rows, SERVED.temperature, half)
     return [
         evaluate.mean([sum(a) - sum(b) for a, b in zip(one, other, strict=True)])
         for one, other in zip(own, reference, strict=True)

@@ -33,7 +33,7 @@ from chatapp.engine.base import ModelSpec
 from chatapp.engine.tuning import TuningClient
 from chatapp.preferences.formats.load import load
 from chatapp.training import overlap, rating, sft
-from chatapp.training.base import Encoder
+from chatapp.training.base import Encoder, half_precision_pays
 from chatapp.training.corruptions import Corruptor, normalised
 from chatapp.training.data import RankingRow, SftRow, encode_reply, split_key
 from chatapp.training.folds import folds
@@ -289,6 +289,7 @@ def main() -> None:
     def say(what: str) -> None:
         print(f"{time.monotonic() - begun:7.0f} s  {what}", flush=True)
 
+    half = half_precision_pays()
     engine = TuningClient(options.folder / "cache")
     engine.load(ModelSpec(embedded_model(), "bench", threads=1))
     try:
@@ -305,7 +306,7 @@ def main() -> None:
         rows = [row.row for row in rated]
         spoilt = [row for _, _, row in free]
         rows_alone, spoilt_alone = rating.alone(engine, rows), rating.alone(engine, spoilt)
-        policy = adapted(options.folder, talk, engine, say)
+        policy = adapted(options.folder, talk, engine, half, say)
     finally:
         engine.close()
     if options.stop_after == "adapt":
@@ -314,9 +315,9 @@ def main() -> None:
     def under(adapter: bool, rows: Sequence[RankingRow]) -> Callable[[], Any]:
         def make() -> Any:
             if adapter:
-                return rating.reply_logprobs(policy, rows)
+                return rating.reply_logprobs(policy, rows, half=half)
             with policy.reference():
-                return rating.reply_logprobs(policy, rows)
+                return rating.reply_logprobs(policy, rows, half=half)
 
         return make
 
@@ -335,7 +336,7 @@ def main() -> None:
 
 
 def adapted(
-    folder: Path, talk: Sequence[tuple[Turn, ...]], encoder: Encoder, say: Callable[[str], None]
+    folder: Path, talk: Sequence[tuple[Turn, ...]], encoder: Encoder, half: bool, say: Callable[[str], None]
 ) -> Any:
     """The shipped model with a LoRA that learned the dialogues."""
     import torch
@@ -349,7 +350,7 @@ def adapted(
         return load_policy(embedded_model(), adapter=file)
     rows = adaptation_rows(random.Random(0).sample(list(talk), ADAPT_DIALOGUES), encoder)
     policy = load_policy(embedded_model(), rank=32, alpha=64, seed=0)
-    settings = sft.SftSettings(epochs=1, batch=8, learning_rate=2e-3)
+    settings = sft.SftSettings(epochs=1, batch=8, learning_rate=2e-3, half=half)
     loop = sft.train(policy, rows, folder / "adapt", settings)
     write_adapter(policy, file, {})
     say(f"adapted in {loop.step} steps to {sum(len(row.ids) for row in rows)} tokens")
