@@ -50,17 +50,17 @@ def early(packed: Pack, counts: Sequence[int]) -> Tensor:
 
 
 def end_probabilities(
-    model: Any, hidden: Tensor, packed: Pack, places: Tensor, end: int | None, temperature: float
+    model: Any, hidden: Tensor, places: Tensor, end: int | None, temperature: float
 ) -> Tensor:
     """(E,) probability that the reply ends at each of `places`, as sampling at `temperature` draws it; (0,)
-    where no token is known to end one."""
+    where no token is known to end one. `hidden` (N, width): `packing.source_states`."""
     if end is None:
         return hidden.new_zeros(0)
 
     def ends(hidden: Tensor) -> Tensor:
         return (token_logits(model, hidden) / temperature).softmax(-1)[:, end]
 
-    return in_parts(ends, vocabulary(model), hidden[packed.sources[places]])
+    return in_parts(ends, vocabulary(model), hidden[places])
 
 
 def early_ending_loss(own: Tensor, reference: Tensor, replies: int) -> Tensor:

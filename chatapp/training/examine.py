@@ -84,9 +84,8 @@ class Examiner:
         judged = evaluate.agreement(self.judge_marks())
         if self._judge is None:
             return found
-        ours = _scored(self._judge, prompts, tuned)
-        if not self._before:
-            self._before = _scored(self._judge, prompts, before)
+        ours, *others = _scored(self._judge, prompts, tuned, *(() if self._before else (before,)))
+        self._before = self._before or others[0]
         wins = [evaluate.win(*each) for each in zip(ours, self._before, strict=True)]
         return replace(found, wins=evaluate.mean_figure(wins), judge=judged)
 
@@ -151,10 +150,16 @@ class Examiner:
 
 
 def _scored(
-    judge: reward.RewardModel, prompts: Sequence[Ids], replies: Sequence[Sequence[Sampled]]
-) -> list[list[float]]:
-    """What the judge thinks of each reply; one that was drawn twice is scored once."""
-    different = [tuple(dict.fromkeys(each.ids for each in own)) for own in replies]
+    judge: reward.RewardModel, prompts: Sequence[Ids], *sides: Sequence[Sequence[Sampled]]
+) -> list[list[list[float]]]:
+    """What the judge thinks of each reply of each side; one that was drawn twice is scored once, and a prompt
+    is read once for all its replies."""
+    different = [
+        tuple(dict.fromkeys(each.ids for own in replies for each in own))
+        for replies in zip(*sides, strict=True)
+    ]
     rows = [RankingRow(prompt, ids, (0,) * len(ids)) for prompt, ids in zip(prompts, different, strict=True)]
     tables = [dict(zip(ids, own, strict=True)) for ids, own in zip(different, judge.score(rows), strict=True)]
-    return [[table[each.ids] for each in own] for table, own in zip(tables, replies, strict=True)]
+    return [
+        [[table[each.ids] for each in own] for table, own in zip(tables, side, strict=True)] for side in sides
+    ]

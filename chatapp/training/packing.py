@@ -182,6 +182,11 @@ def states(model: Any, packed: Pack) -> Tensor:
     return hidden.flatten(0, 1)
 
 
+def source_states(model: Any, packed: Pack) -> Tensor:
+    """(N, width) last hidden states at the places that predict the learned tokens."""
+    return states(model, packed)[packed.sources]
+
+
 def token_logits(model: Any, hidden: Tensor) -> Tensor:
     """(n, vocabulary) float32 logits of `hidden` (n, width)."""
     import torch
@@ -195,16 +200,16 @@ def token_logits(model: Any, hidden: Tensor) -> Tensor:
 def token_logprobs(
     model: Any, packed: Pack, hidden: Tensor | None = None, temperature: float = 1.0
 ) -> Tensor:
-    """(N,) log-probability of each learned token, as sampling at `temperature` draws it. Only the places that
-    predict one get logits."""
+    """(N,) log-probability of each learned token, as sampling at `temperature` draws it. `hidden`: what
+    `source_states` gives, where it is known."""
     if hidden is None:
-        hidden = states(model, packed)
+        hidden = source_states(model, packed)
 
     def chosen(hidden: Tensor, targets: Tensor) -> Tensor:
         logits = token_logits(model, hidden) / temperature
         return logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
 
-    return in_parts(chosen, vocabulary(model), hidden[packed.sources], packed.targets)
+    return in_parts(chosen, vocabulary(model), hidden, packed.targets)
 
 
 def vocabulary(model: Any) -> int:

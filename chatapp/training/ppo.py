@@ -51,7 +51,7 @@ from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
-from chatapp.training.packing import Pack, pack, per_reply, states, token_logprobs
+from chatapp.training.packing import Pack, pack, per_reply, source_states, token_logprobs
 from chatapp.training.progress import Listener, silent
 from chatapp.training.replay import Replay
 from chatapp.training.rollouts import UNFILTERED, Guards, OnPolicy, Rollout, Scorer
@@ -228,12 +228,10 @@ def train(
         if experiences:
             learned = experiences[of_pass % len(experiences)]
             with half_precision(settings.half):
-                hidden = states(policy.model, learned.packed)
+                hidden = source_states(policy.model, learned.packed)
                 logprobs = token_logprobs(policy.model, learned.packed, hidden, warmth)
-                ended = end_probabilities(
-                    policy.model, hidden, learned.packed, learned.early, learned.end, warmth
-                )
-            values = head(hidden[learned.packed.sources])
+                ended = end_probabilities(policy.model, hidden, learned.early, learned.end, warmth)
+            values = head(hidden)
             policy_part = clipped_policy_loss(logprobs, learned.logprobs, learned.advantages, settings.clip)
             value_part = clipped_value_loss(values, learned.values, learned.returns, settings.value_clip)
             ending_part = early_ending_loss(ended, learned.ended, learned.packed.replies)
@@ -276,14 +274,13 @@ def _experience(
     for part in parts:
         packed = pack([rollout.row for rollout in part])
         with torch.no_grad(), half_precision(settings.half):
-            hidden = states(policy.model, packed)
+            hidden = source_states(policy.model, packed)
             logprobs = token_logprobs(policy.model, packed, hidden, warmth)
-            with policy.reference():
-                before = states(policy.model, packed)
-                places = early(packed, [count for rollout in part for count in rollout.early])
-                reference = token_logprobs(policy.model, packed, before, warmth)
-                ended = end_probabilities(policy.model, before, packed, places, end, warmth)
-        values = head(hidden[packed.sources]).detach()
+            before = torch.cat([rollout.reference for rollout in part])
+            places = early(packed, [count for rollout in part for count in rollout.early])
+            reference = token_logprobs(policy.model, packed, before, warmth)
+            ended = end_probabilities(policy.model, before, places, end, warmth)
+        values = head(hidden).detach()
         advantages, returns = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
         for reply, score in enumerate(each for rollout in part for each in rollout.rewards):
             own = packed.reply == reply

@@ -181,8 +181,13 @@ class RewardModel:
 
         with torch.no_grad(), half_precision(self.settings.half), self.policy.reference():
             hidden = states(self.policy.model, packed)
-            logprobs = token_logprobs(self.policy.model, packed, hidden)
-        return Found(features(logprobs, packed), _direction(hidden[packed.lasts]))
+            own = self._features(packed, hidden[packed.sources])
+        return Found(own, _direction(hidden[packed.lasts]))
+
+    def _features(self, packed: Pack, base: Tensor) -> Tensor:
+        """(R, 6) by the (N, width) states of the base where it predicts each token."""
+        with half_precision(self.settings.half):
+            return features(token_logprobs(self.policy.model, packed, base), packed)
 
     def begin(self, rows: Sequence[RankingRow], known: Mapping[RankingRow, Found]) -> None:
         """Take the heads that are most probable by `rows`, whose features are measured by what they are among
@@ -209,15 +214,19 @@ class RewardModel:
             scores = scores + ((given - self.mean) / self.spread) @ self.weights
         return scores
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Sequence[Tensor] | None = None) -> list[list[float]]:
         """Scores of the replies of each row: 0 is the average of what it was trained on, 1 one deviation
-        more."""
+        more. `base`: of each row, the (n, width) states of the base where it predicts each token, if they are
+        known."""
         import torch
 
         found: list[list[float]] = [[] for _ in rows]
         with torch.no_grad():
             for places in alike(rows, SCORED, FORWARD):
-                scores = self.raw(pack([rows[at] for at in places]))
+                packed, given = pack([rows[at] for at in places]), None
+                if base is not None:
+                    given = self._features(packed, torch.cat([base[at] for at in places]))
+                scores = self.raw(packed, given)
                 values = iter(((scores - self.offset) / self.scale).tolist())
                 for at in places:
                     found[at] = [next(values) for _ in rows[at].replies]

@@ -48,7 +48,7 @@ from chatapp.core.types import Sampling
 from chatapp.training.base import Ids, Sampler, TrainedPolicy, half_precision, trainable
 from chatapp.training.data import SftRow
 from chatapp.training.endings import early, early_ending_loss, end_probabilities, ending
-from chatapp.training.packing import MICRO, alike, pack, per_reply, states, token_logits, vocabulary
+from chatapp.training.packing import MICRO, alike, pack, per_reply, source_states, token_logits, vocabulary
 from chatapp.training.progress import Listener, silent
 from chatapp.training.recompute import in_parts
 from chatapp.training.replay import Replay
@@ -149,29 +149,22 @@ def _loss(
     packed, warmth = pack([rollout.row for rollout in rollouts]), settings.sampling.temperature
     model, end = policy.model, ending(rollouts)
     places = early(packed, [count for rollout in rollouts for count in rollout.early])
-    ended: list[Tensor] = []
-
-    def measured() -> Tensor:
-        hidden = states(model, packed)
-        if settings.ending:
-            ended.append(end_probabilities(model, hidden, packed, places, end, warmth))
-        return hidden[packed.sources]
-
+    reference = torch.cat([rollout.reference for rollout in rollouts])
     with half_precision(settings.half):
-        with torch.no_grad(), policy.reference():
-            reference = measured()
-        found = compared(model, measured(), reference, packed.targets, warmth)
+        own = source_states(model, packed)
+        found = compared(model, own, reference, packed.targets, warmth)
+        ended, before = (end_probabilities(model, each, places, end, warmth) for each in (own, reference))
     logprobs, drift = (per_reply(each, packed) for each in found.unbind(1))
     rewards = torch.tensor([each for rollout in rollouts for each in rollout.rewards])
     rewards = rewards - settings.beta * drift.detach()
     losses, start = [], 0
     for rollout in rollouts:
-        own = slice(start, start + len(rollout.rewards))
-        losses.append(policy_loss(logprobs[own], advantages(rewards[own], settings.clip)))
+        its = slice(start, start + len(rollout.rewards))
+        losses.append(policy_loss(logprobs[its], advantages(rewards[its], settings.clip)))
         start += len(rollout.rewards)
     loss = torch.stack(losses).mean() + settings.beta * drift.mean()
-    if ended:
-        loss = loss + settings.ending * early_ending_loss(ended[1], ended[0], packed.replies)
+    if settings.ending:
+        loss = loss + settings.ending * early_ending_loss(ended, before, packed.replies)
     return loss, drift.tolist()
 
 

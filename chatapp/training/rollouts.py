@@ -6,16 +6,20 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chatapp.core.errors import TrainingError
 from chatapp.core.types import Sampling
 from chatapp.training import sameness
-from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy
+from chatapp.training.base import Ids, Sampled, Sampler, TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow, SftRow
 from chatapp.training.evaluate import SHORT, mean, words
+from chatapp.training.packing import FORWARD, MICRO, alike, pack, source_states
 from chatapp.training.repetition import FREE, PRICES, Price, Prices
 from chatapp.training.run import Loop
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNFILTERED = Sampling(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=64)
 """The policy as it is: only then is log p the probability that a sample was drawn with."""
@@ -28,7 +32,9 @@ NATS = 0.1
 class Scorer(Protocol):
     """A reward model, or several."""
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]: ...
+    def score(self, rows: Sequence[RankingRow], base: Sequence[Tensor] | None) -> list[list[float]]:
+        """Of each reply of each row. `base`: what `source_states` are under the base, (n, width) of each row,
+        where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class Rollout:
     """The reward model's score of each, with the guards."""
     early: list[int]
     """Of each: `Guards.early`."""
+    reference: Tensor
+    """(n, width) `source_states` under the reference, of the row's n tokens."""
 
 
 class OnPolicySettings(Protocol):
@@ -162,6 +170,8 @@ class OnPolicy:
             settings.samples,
             sampling,
             guards,
+            half=settings.half,
+            later_round=self._base is not None,
         )
 
     def vary(self, loop: Loop) -> None:
@@ -198,9 +208,13 @@ def draw(
     samples: int,
     sampling: Sampling,
     guards: Guards,
+    *,
+    half: bool = True,
+    later_round: bool = False,
 ) -> list[Rollout]:
     """`samples` replies to each prompt from the policy as it is now, scored; prompts of like length are
-    neighbours, so that little of a batch is padding."""
+    neighbours, so that little of a batch is padding. `later_round`: the policy's reference is not the base
+    that the scorer looks at."""
     sampler.publish(policy)
     prompts = sorted(prompts, key=len)
     drawn = sampler.rollout(prompts, samples, sampling)
@@ -211,17 +225,34 @@ def draw(
             kept.append((RankingRow(prompt, tuple(each.ids for each in full), (0,) * len(full)), full))
     rows = [row for row, _ in kept]
     paid = guards.prices.of([[each.text for each in replies] for _, replies in kept])
+    reference = _reference(policy, rows, half)
+    scored = scorer.score(rows, None if later_round else reference)
     rollouts = []
-    for (row, replies), scores, own in zip(kept, scorer.score(rows), paid, strict=True):
+    for (row, replies), scores, own, states in zip(kept, scored, paid, reference, strict=True):
         rollouts.append(
             Rollout(
                 row,
                 [each.finish_reason == "stop" for each in replies],
                 [guards.of(*each) for each in zip(replies, scores, own, strict=True)],
                 [guards.early(each) for each in replies],
+                states,
             )
         )
     return rollouts
+
+
+def _reference(policy: TrainedPolicy, rows: Sequence[RankingRow], half: bool) -> list[Tensor]:
+    """What `Rollout.reference` has, of each row."""
+    import torch
+
+    found: dict[int, Tensor] = {}
+    with torch.no_grad(), half_precision(half), policy.reference():
+        for places in alike(rows, MICRO, FORWARD):
+            own = [rows[at] for at in places]
+            counts = [sum(map(len, row.replies)) for row in own]
+            parts = source_states(policy.model, pack(own)).split(counts)
+            found.update(zip(places, parts, strict=True))
+    return [found[at] for at in range(len(rows))]
 
 
 def pick_prompts(prompts: Sequence[Ids], count: int, step: int, seed: int) -> list[Ids]:

@@ -46,6 +46,11 @@ def part_of_the_way(model: Any, start: Mapping[str, Tensor], share: float) -> No
             each.copy_(torch.lerp(start[name], each, share))
 
 
+def adds_nothing(model: Any) -> bool:
+    """Whether the model with its adapter is the base."""
+    return not any(bool(each.any()) for name, each in trainable(model) if "lora_B" in name)
+
+
 def scale(model: Any, factor: float) -> None:
     """Multiply what the adapter adds to the base by `factor`; 0 leaves the base."""
     import torch

@@ -79,7 +79,7 @@ class Reward:
         scores = self._model.score(rows)
         self._mean, self._spread = statistics.mean(scores), statistics.stdev(scores)
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         with self._policy.reference():
             logprobs = rating.reply_logprobs(self._policy, rows, half=self._half)
             usual = [RankingRow(self._nothing, row.replies, row.tiers) for row in rows]

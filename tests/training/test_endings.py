@@ -7,7 +7,7 @@ from chatapp.training import rloo, rollouts
 from chatapp.training.base import trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.endings import early, early_ending_loss, ending
-from chatapp.training.packing import pack
+from chatapp.training.packing import pack, source_states
 from tests.training.tiny import END, TinySampled, tiny_policy
 
 pytestmark = pytest.mark.train
@@ -45,8 +45,8 @@ def test_only_what_is_more_than_a_quarter_of_the_base_costs() -> None:
 
 
 def test_the_token_that_ends_replies() -> None:
-    finished = rollouts.Rollout(ROWS[0], [True, True], [0.0, 0.0], [0, 0])
-    cut = rollouts.Rollout(ROWS[1], [False], [0.0], [0])
+    finished = rollouts.Rollout(ROWS[0], [True, True], [0.0, 0.0], [0, 0], torch.zeros(6, 1))
+    cut = rollouts.Rollout(ROWS[1], [False], [0.0], [0], torch.zeros(5, 1))
     assert ending([cut, finished]) == END
     assert ending([cut]) is None
 
@@ -55,7 +55,9 @@ def end_after_a_word(weight: float) -> float:
     """Probability of the end after the first token, where a short reply is worth more than a long one."""
     policy = tiny_policy()
     row = RankingRow((5, 6), ((70, END), (70, 71, 72, END)), (0, 0))
-    drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0], [2, 3])
+    with torch.no_grad():
+        base = source_states(policy.model, pack([row]))
+    drawn = rollouts.Rollout(row, [True, True], [1.0, -1.0], [2, 3], base)
     settings = rloo.RlooSettings(beta=0.0, half=False, ending=weight)
     optimizer = torch.optim.AdamW([each for _, each in trainable(policy.model)], lr=2e-2)
     for _ in range(25):

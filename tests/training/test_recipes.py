@@ -124,7 +124,7 @@ class Wants:
     def __init__(self, token: int) -> None:
         self.token = token
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[reply.count(self.token) / len(reply) for reply in row.replies] for row in rows]
 
 
@@ -151,7 +151,7 @@ NO_GUARD = NoGuards()
 
 
 class Strongly(Wants):
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[20 * each for each in own] for own in super().score(rows)]
 
 
@@ -213,7 +213,7 @@ def test_ppo_goes_where_the_reward_is(tmp_path: Path) -> None:
 class Short:
     """A scorer that likes a reply the more, the sooner it ends."""
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[20.0 / len(reply) for reply in row.replies] for row in rows]
 
 

@@ -13,7 +13,7 @@ from chatapp.training.base import half_precision, trainable
 from chatapp.training.data import RankingRow
 from chatapp.training.endings import early, end_probabilities
 from chatapp.training.model import Policy, load_policy
-from chatapp.training.packing import pack, per_reply, states, token_logprobs
+from chatapp.training.packing import pack, per_reply, source_states, states, token_logprobs
 from chatapp.training.recompute import recompute_layers
 from chatapp.training.reward import RewardModel, ranking_loss
 from chatapp.training.settings import Settings
@@ -34,9 +34,9 @@ def gradients(policy: Policy) -> dict[str, torch.Tensor]:
     with half_precision(True):
         with torch.no_grad(), policy.reference():
             reference = token_logprobs(policy.model, packed)
-        hidden = states(policy.model, packed)
+        hidden = source_states(policy.model, packed)
         own = token_logprobs(policy.model, packed, hidden, 0.7)
-        ends = end_probabilities(policy.model, hidden, packed, early(packed, [3] * 5), 2, 0.7)
+        ends = end_probabilities(policy.model, hidden, early(packed, [3] * 5), 2, 0.7)
     loss = (own - reference).square().mean() + ends.sum()
     # Whatever is on by the time of the backward pass.
     with using(policy.model, None):

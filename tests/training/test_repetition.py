@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
@@ -221,7 +222,7 @@ def test_a_look_ends_soon_after_somebody_asked_for_it(tmp_path: Path, parts: int
 class Flat:
     """A scorer that likes all replies alike."""
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[0.0 for _ in row.replies] for row in rows]
 
 

@@ -143,7 +143,7 @@ def test_in_a_later_round_it_may_say_what_the_base_says(tmp_path: Path, later: b
 class Nothing:
     """A scorer that likes all the same."""
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[0.0] * len(row.replies) for row in rows]
 
 

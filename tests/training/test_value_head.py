@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Likes:
     def __init__(self, token: int) -> None:
         self.token = token
 
-    def score(self, rows: Sequence[RankingRow]) -> list[list[float]]:
+    def score(self, rows: Sequence[RankingRow], base: Any = None) -> list[list[float]]:
         return [[2.0 * (self.token in reply) - 1.0 for reply in row.replies] for row in rows]
 
 
