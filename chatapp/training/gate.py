@@ -76,7 +76,8 @@ something to know, the less the judge has to show of its own. It has to lean the
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What a round may lose. All rounds together may lose twice as much of what the base had: a taste that is
-    followed further and further changes what replies look like, and is not to end in ruins by small steps."""
+    followed further and further changes what replies look like, and is not to end in ruins by small steps. So
+    that there is always a next step, each takes half of what is left of that (`next`)."""
 
     perplexity: float = 1.10
     distinct: float = 0.85
@@ -99,6 +100,32 @@ class Bounds:
             self.longest**2,
             2 * self.short,
             2 * self.unfinished,
+        )
+
+    def next(self, start: Behaviour, base: Behaviour, perplexity: float) -> Bounds:
+        """Of a later round, which begins with `start`, with so many times the base's `perplexity`: half of what
+        all rounds together have left, and never more than the first may lose."""
+        most, least = self.twice(), 1e-9
+
+        def ratio(own: float, whole: float, now: float) -> float:
+            half = math.sqrt(whole / max(now, least))
+            return min(own, max(1.0, half)) if own > 1 else max(own, min(1.0, half))
+
+        def points(own: float, whole: float, now: float) -> float:
+            return min(own, max(0.0, (whole - now) / 2))
+
+        distinct, words = (
+            now / max(before, least)
+            for now, before in ((start.distinct, base.distinct), (start.words, base.words))
+        )
+        return Bounds(
+            ratio(self.perplexity, most.perplexity, perplexity),
+            ratio(self.distinct, most.distinct, distinct),
+            points(self.duplicates, most.duplicates, start.duplicates - base.duplicates),
+            ratio(self.shortest, most.shortest, words),
+            ratio(self.longest, most.longest, words),
+            points(self.short, most.short, start.short - base.short),
+            points(self.unfinished, most.unfinished, start.unfinished - base.unfinished),
         )
 
 
@@ -147,9 +174,11 @@ def merit(verdict: Verdict) -> tuple[bool, float]:
 def damages(evidence: Evidence, bounds: Bounds = Bounds()) -> list[str]:
     """Each bound that is broken, in words: in a later round by what was lost in it, and by all rounds."""
     base = "the base's"
-    if evidence.start is None:
+    if evidence.start is None or evidence.base is None:
         return _lost(evidence.tuned, evidence.base, evidence.perplexity, bounds, base)
-    found = _lost(evidence.tuned, evidence.start, evidence.since, bounds, f"{evidence.against}'s")
+    so_far = evidence.perplexity.value / evidence.since.value if evidence.since.n else 1.0
+    own = bounds.next(evidence.start, evidence.base, so_far)
+    found = _lost(evidence.tuned, evidence.start, evidence.since, own, f"{evidence.against}'s")
     return found or _lost(evidence.tuned, evidence.base, evidence.perplexity, bounds.twice(), base)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatapp.training import evaluate
 from chatapp.training.data import SftRow
@@ -98,8 +100,8 @@ def test_what_is_damaged_is_refused_however_much_it_wins(change: dict[str, objec
     assert damages(GOOD) == []
 
 
-def test_a_later_round_may_lose_as_much_again_and_all_of_them_twice() -> None:
-    """Bounds of a round: 5 points of duplicates, 0.85 of the variety, 1.10 times the perplexity."""
+def test_a_later_round_may_lose_half_of_what_is_left() -> None:
+    """All rounds together: 10 points of duplicates, 0.7225 of the variety, 1.21 times the perplexity."""
 
     def lost(duplicates: float, distinct: float = 0.5, since: float = 1.0, perplexity: float = 1.0) -> str:
         return "; ".join(
@@ -116,19 +118,53 @@ def test_a_later_round_may_lose_as_much_again_and_all_of_them_twice() -> None:
             )
         )
 
-    assert lost(0.18) == lost(0.18, distinct=0.38) == lost(0.18, since=1.09, perplexity=1.2) == ""
-    # Against what the round began with.
-    assert "20% instead of 14%" in lost(0.20)
-    assert "0.84 of r2's" in lost(0.18, distinct=0.37)
-    assert "1.11 times r2's" in lost(0.18, since=1.11, perplexity=1.15)
-    # Against the base: 20 points at most, 0.7225 of its variety, 1.21 times its perplexity.
-    far = replace(GOOD, start=Behaviour(9, 0.40, 0.19, 0.0, 0.0), since=Figure(1.0, 1.0, 1.0, 80))
-    gone = replace(far, tuned=Behaviour(9, 0.35, 0.21, 0.0, 0.0), perplexity=Figure(1.22, 1.2, 1.3, 80))
+    # 3 points of 6; the root of 0.7225 / 0.88, which is 0.906; the root of 1.21 / 1.10, which is 1.049.
+    assert lost(0.16) == lost(0.16, distinct=0.40) == lost(0.16, since=1.04, perplexity=1.1 * 1.04) == ""
+    assert "18% instead of 14%" in lost(0.18)
+    assert "0.89 of r2's" in lost(0.16, distinct=0.39)
+    assert "1.06 times r2's" in lost(0.16, since=1.06, perplexity=1.1 * 1.06)
+    # A round that begins better than the base may lose as much as the first, not more.
+    assert lost(0.16, since=1.09, perplexity=0.9 * 1.09) == ""
+    assert "1.11 times r2's" in lost(0.16, since=1.11, perplexity=0.9 * 1.11)
+
+
+def test_all_rounds_together_may_lose_twice_what_one_may() -> None:
+    far = replace(GOOD, start=Behaviour(9, 0.35, 0.21, 0.0, 0.0), since=Figure(1.0, 1.0, 1.0, 80))
+    gone = replace(far, tuned=far.start, perplexity=Figure(1.22, 1.2, 1.3, 80))
     assert [each.split(" of the base's")[0] for each in damages(gone)] == [
         "perplexity of other dialogue is 1.22 times the base's",
         "variety of words fell to 0.70",
         "replies that repeat another: 21% instead of 10%",
     ]
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=7, max_size=7), max_size=12))
+def test_there_is_always_a_next_step_and_never_too_many(rounds: list[list[float]]) -> None:
+    base, perplexity, bounds = Behaviour(10, 0.5, 0.1, 0.0, 0.0), 1.0, Bounds()
+    now, most = base, bounds.twice()
+    for used in rounds:
+        own = bounds.next(now, base, perplexity)
+        assert 1 < own.perplexity <= 1.1 and 1 > own.distinct >= 0.85 and 0 < own.duplicates <= 0.05
+        assert 1 > own.shortest >= 0.6 and 1 < own.longest <= 1.35
+        assert 0 < own.short <= 0.01 and 0 < own.unfinished <= 0.02
+        perplexity *= own.perplexity ** used[0]
+        now = Behaviour(
+            now.words * own.shortest ** used[1] * own.longest ** used[2],
+            now.distinct * own.distinct ** used[3],
+            now.duplicates + own.duplicates * used[4],
+            now.short + own.short * used[5],
+            now.unfinished + own.unfinished * used[6],
+        )
+        hair = 1e-6
+        assert perplexity < most.perplexity + hair and now.distinct > most.distinct * base.distinct - hair
+        assert now.duplicates - base.duplicates < most.duplicates + hair
+        assert most.shortest - hair < now.words / base.words < most.longest + hair
+        assert now.short < most.short + hair and now.unfinished < most.unfinished + hair
+
+
+def test_a_round_that_begins_beyond_all_bounds_may_lose_nothing() -> None:
+    base, ruined = Behaviour(10, 0.5, 0.1, 0.0, 0.0), Behaviour(1, 0.1, 0.9, 0.5, 0.5)
+    assert Bounds().next(ruined, base, 2.0) == Bounds(1.0, 1.0, 0.0, 1.0, 1.35, 0.0, 0.0)
 
 
 def test_no_better_is_refused() -> None:
