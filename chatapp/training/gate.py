@@ -103,8 +103,8 @@ class Bounds:
         )
 
     def next(self, start: Behaviour, base: Behaviour, perplexity: float) -> Bounds:
-        """Of a later round, which begins with `start`, with so many times the base's `perplexity`: half of what
-        all rounds together have left, and never more than the first may lose."""
+        """Of a later round, which begins with `start`, with so many times the base's `perplexity`: half of
+        what all rounds together have left, and never more than the first may lose."""
         most, least = self.twice(), 1e-9
 
         def ratio(own: float, whole: float, now: float) -> float:
