@@ -29,6 +29,23 @@ class Ordering:
         self._tie = False
         self.all_bad = False
 
+    @classmethod
+    def of(cls, n: int, tiers: Sequence[Sequence[int]], all_bad: bool = False) -> Ordering:
+        """The order that stands when these `tiers` have been pressed; none of them is empty."""
+        ordering, left = cls(n), n
+        for tier in tiers:
+            if 1 < len(tier) == left:  # digits would have the last one place itself, below the others
+                ordering.press_equals()
+                ordering.press_equals()
+            for at, number in enumerate(tier):
+                if at:
+                    ordering.press_equals()
+                ordering.press_digit(number)
+            left -= len(tier)
+        if all_bad:
+            ordering.press_all_bad()
+        return ordering
+
     def press_digit(self, number: int) -> bool:
         """`number`: which reply, from 1."""
         if self.complete or number not in self._unplaced():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chatapp.core.errors import UsageError
@@ -156,3 +156,14 @@ def test_ordinals() -> None:
 def test_only_one_to_nine(n: int) -> None:
     with pytest.raises(UsageError):
         Ordering(n)
+
+
+@given(st.integers(1, 9), KEYS)
+def test_an_order_can_be_made_of_its_tiers(n: int, keys: list[str]) -> None:
+    pressed = after(n, "".join(keys))
+    assume(not pressed.text.endswith("= _"))  # what the next digit would be tied with is no tier yet
+    made = Ordering.of(n, pressed.tiers(), pressed.all_bad)
+    assert (made.tiers(), made.all_bad, made.complete) == (pressed.tiers(), pressed.all_bad, pressed.complete)
+    for _ in range(2 * n + 1):
+        made.backspace()
+    assert not made.tiers() and not made.started

@@ -13,18 +13,16 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message as Event
-from textual.widgets import Static
 
 from chatapp.core.errors import ChatappError
-from chatapp.core.sanitize import terminal_safe
 from chatapp.core.types import Message, Ranking, Turn
 from chatapp.preferences.keys import Ordering
 from chatapp.session.updates import Began, Finished, Removed, Replaced, Text, Update
 from chatapp.tui.session_thread import SessionThread, joined
 from chatapp.tui.widgets.lane import Lane
 from chatapp.tui.widgets.lane_box import LaneBox
+from chatapp.tui.widgets.order_line import OrderLine
 from chatapp.tui.widgets.question import Question
 
 
@@ -109,7 +107,7 @@ class Ranker(Vertical, can_focus=True):
         self._kept: set[int] = set()
         """Replies that the session was told to keep."""
         self._problem: ChatappError | None = None
-        self._line = Static(classes="order")
+        self._line = OrderLine()
 
     def compose(self) -> ComposeResult:
         yield self._question
@@ -232,20 +230,8 @@ class Ranker(Vertical, can_focus=True):
 
     def _replay(self, tiers: Sequence[Sequence[Lane]], all_bad: bool = False) -> None:
         """Place these lanes anew, those that are gone left out."""
-        self.ordering = Ordering(len(self.lanes))
-        left = len(self.lanes)
-        for tier in tiers:
-            there = [each for each in tier if each in self.lanes]
-            if 1 < len(there) == left:  # digits would have the last one place itself, below the others
-                self.ordering.press_equals()
-                self.ordering.press_equals()
-            for at, lane in enumerate(there):
-                if at:
-                    self.ordering.press_equals()
-                self.ordering.press_digit(lane.number)
-            left -= len(there)
-        if all_bad:
-            self.ordering.press_all_bad()
+        there = [[lane.number for lane in tier if lane in self.lanes] for tier in tiers]
+        self.ordering = Ordering.of(len(self.lanes), [tier for tier in there if tier], all_bad)
         self._show_order()
 
     def _unplace(self, lane: Lane) -> None:
@@ -273,24 +259,11 @@ class Ranker(Vertical, can_focus=True):
             lane.place = self.ordering.place_of(lane.number)
             lane.title()
         if self._editing:
-            line = Content.assemble(("Edit which one?  ", "bold"), f"1-{len(self.lanes)}")
-            if self._not_yet is not None and not self._not_yet.complete:
-                line += Content(f"   {self._not_yet.number} is still being written")
+            not_yet = self._not_yet.number if self._not_yet and not self._not_yet.complete else None
+            self._line.show_editing(len(self.lanes), not_yet, self._problem)
         else:
-            line = Content.assemble("Best first:  ", (self.ordering.text, "bold $accent"))
-            if self._reading:
-                seconds = int(time.monotonic() - self._asked)
-                line += Content("   reading the prompt" + (f", {seconds} s" if seconds else ""))
-            elif self.writing:
-                line += Content(
-                    "   waiting for the last one" if self.ordering.complete else "   still writing"
-                )
-            elif self.ordering.ends_in_tie:
-                line += Content("   = ties the last one too")
-        if self._problem:
-            problem = f"{self._problem}: {self._problem.hint}"
-            line += Content.styled("\n" + terminal_safe(problem), "$error")
-        self._line.update(line)
+            reading = time.monotonic() - self._asked if self._reading else None
+            self._line.show_order(self.ordering, self.writing, reading, self._problem)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[Any, ...]) -> bool | None:
