@@ -32,16 +32,12 @@ class Ordering:
     @classmethod
     def of(cls, n: int, tiers: Sequence[Sequence[int]], all_bad: bool = False) -> Ordering:
         """The order that stands when these `tiers` have been pressed; none of them is empty."""
-        ordering, left = cls(n), n
+        ordering = cls(n)
         for tier in tiers:
-            if 1 < len(tier) == left:  # digits would have the last one place itself, below the others
-                ordering.press_equals()
-                ordering.press_equals()
             for at, number in enumerate(tier):
                 if at:
                     ordering.press_equals()
                 ordering.press_digit(number)
-            left -= len(tier)
         if all_bad:
             ordering.press_all_bad()
         return ordering
