@@ -13,7 +13,7 @@ from typing import Any
 
 from chatapp.training.base import Sampled, TrainedPolicy, half_precision
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.packing import FORWARD, in_turn, pack, per_reply, token_logprobs
+from chatapp.training.packing import FORWARD, alike, pack, per_reply, token_logprobs
 
 DRAWS = 2000
 SHORT = 3
@@ -181,16 +181,16 @@ def gains(
     """log p(y|x) / p_ref(y|x) of each reply of each row: DPO's implicit reward, without its beta."""
     import torch
 
-    found: list[list[float]] = []
-    for places in in_turn(rows, batch, FORWARD):
-        part = [rows[at] for at in places]
-        packed = pack(part)
+    found: list[list[float]] = [[] for _ in rows]
+    for places in alike(rows, batch, FORWARD):
+        packed = pack([rows[at] for at in places])
         with torch.no_grad(), half_precision(half):
             own = per_reply(token_logprobs(policy.model, packed), packed)
             with policy.reference():
                 reference = per_reply(token_logprobs(policy.model, packed), packed)
         values = iter((own - reference).tolist())
-        found += [[next(values) for _ in row.replies] for row in part]
+        for at in places:
+            found[at] = [next(values) for _ in rows[at].replies]
     return found
 
 

@@ -27,6 +27,8 @@ PLACES = 2048
 """Places of a group of rows at most, padding with them, where one of its rows alone has fewer."""
 FORWARD = 8 * PLACES
 """The same where no gradient is wanted: what a layer computes is gone after it."""
+GROUP = 100
+"""Places that take about as long as it takes to begin with a group."""
 
 
 @dataclass(slots=True)
@@ -117,28 +119,34 @@ def _length(row: RankingRow | SftRow) -> int:
 
 
 def alike(rows: Sequence[RankingRow | SftRow], size: int, places: int = PLACES) -> list[list[int]]:
-    """The numbers of `rows` in groups of at most `size`, those of like length together: little of a group is
-    padding. A group has at most `places` places, or one row."""
+    """The numbers of `rows` in groups of at most `size`, those of like length together: another group is
+    begun where it saves more padding than it costs. A group has at most `places` places, or one row."""
     order = sorted(range(len(rows)), key=lambda at: _length(rows[at]))
-    return [[order[at] for at in part] for part in in_turn([rows[at] for at in order], size, places)]
-
-
-def in_turn(rows: Sequence[RankingRow | SftRow], size: int, places: int = PLACES) -> list[list[int]]:
-    """As `alike`, in the order of `rows`."""
+    cheapest, begins = [0], [0]
+    for end in range(1, len(rows) + 1):
+        width = _padded(_length(rows[order[end - 1]]))
+        costs = {
+            start: cheapest[start] + width * (end - start) + GROUP
+            for start in range(max(0, end - size), end)
+            if end - start == 1 or width * (end - start) <= places
+        }
+        begins.append(min(costs, key=costs.__getitem__))
+        cheapest.append(costs[begins[end]])
     groups: list[list[int]] = []
-    for at in range(len(rows)):
-        last = groups[-1] if groups else []
-        if 0 < len(last) < size and tokens([rows[each] for each in (*last, at)]) <= places:
-            last.append(at)
-        else:
-            groups.append([at])
-    return groups
+    end = len(rows)
+    while end:
+        groups.append(order[begins[end] : end])
+        end = begins[end]
+    return groups[::-1]
 
 
 def tokens(rows: Sequence[RankingRow | SftRow]) -> int:
     """How many places `rows` take once padded."""
-    width = -(-max(map(_length, rows)) // MULTIPLE) * MULTIPLE
-    return width * len(rows)
+    return _padded(max(map(_length, rows))) * len(rows)
+
+
+def _padded(length: int) -> int:
+    return -(-length // MULTIPLE) * MULTIPLE
 
 
 def visible(packed: Pack, window: int | None = None) -> Tensor:

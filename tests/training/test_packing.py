@@ -1,10 +1,16 @@
 """A packed ranking gives what separate rows give."""
 
+import math
+from collections.abc import Sequence
+from itertools import product
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatapp.training.data import RankingRow, SftRow
-from chatapp.training.packing import alike, in_turn, pack, per_reply, token_logprobs, visible
+from chatapp.training.packing import GROUP, alike, pack, per_reply, token_logprobs, tokens, visible
 from tests.training.tiny import tiny_policy
 
 pytestmark = pytest.mark.train
@@ -75,9 +81,35 @@ def test_a_conversation_learns_its_masked_tokens() -> None:
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def row_of(length: int) -> SftRow:
+    return SftRow((1,) * length, (1,) * length)
+
+
 def test_long_rows_go_through_by_themselves() -> None:
-    short, long, longer = (SftRow((1,) * length, (1,) * length) for length in (30, 200, 900))
-    rows = [long, short, longer, short, long, short, long, short, short]
-    assert alike(rows, 4) == [[1, 3, 5, 7], [8, 0, 4, 6], [2]]
-    assert alike(rows, 4, 500) == [[1, 3, 5, 7], [8, 0], [4, 6], [2]]
-    assert in_turn(rows, 4, 500) == [[0, 1], [2], [3, 4], [5, 6], [7, 8]]
+    rows = [row_of(length) for length in (200, 30, 900, 30, 200, 30, 200, 30, 30)]
+    assert alike(rows, 5) == [[1, 3, 5, 7, 8], [0, 4, 6], [2]]
+    # Another group costs more than a little padding, and less than much of it.
+    assert alike([row_of(60), row_of(70)], 4) == [[0, 1]]
+    assert alike([row_of(60), row_of(260)], 4) == [[0], [1]]
+    assert alike([], 4) == []
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=9), st.integers(1, 5), st.sampled_from([200, 700]))
+def test_no_other_groups_are_cheaper(lengths: list[int], size: int, places: int) -> None:
+    rows = [row_of(length) for length in lengths]
+
+    def cost(groups: Sequence[Sequence[int]]) -> float:
+        allowed = all(len(g) == 1 or tokens([rows[at] for at in g]) <= places for g in groups)
+        allowed = allowed and all(len(g) <= size for g in groups)
+        return sum(tokens([rows[at] for at in g]) + GROUP for g in groups) if allowed else math.inf
+
+    found = alike(rows, size, places)
+    assert sorted(at for group in found for at in group) == list(range(len(rows)))
+    order = sorted(range(len(rows)), key=lengths.__getitem__)
+    others = []
+    for cuts in product([False, True], repeat=len(rows) - 1):
+        groups = [[order[0]]]
+        for at, cut in zip(order[1:], cuts, strict=True):
+            groups.append([at]) if cut else groups[-1].append(at)
+        others.append(cost(groups))
+    assert cost(found) == min(others) < math.inf
